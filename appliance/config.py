@@ -1,0 +1,198 @@
+"""The configuration: one frozen tree, read once from STATE/config.toml.
+
+Owns the keys, their defaults, their allowed values and the file that `init` writes. Promises that whatever it returns is
+usable, and that a refusal is one sentence with the key, the value and what is allowed. Refuses unknown keys: a typing error
+must not quietly mean the default.
+
+The tree is plain dataclasses, not pydantic: the sentences are our own, and every command reads it.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import ConfigInvalid
+
+_UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+SIZE_RULE = 'a size such as 1048576, "64 MiB" or "10 TiB"'
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many local bytes the cache may hold: a share of the disk's free space, or a size."""
+
+    share: float | None = None
+    size_bytes: int | None = None
+
+    def resolve(self, free_bytes: int) -> int:
+        """The budget in bytes on a disk with `free_bytes` free."""
+        return self.size_bytes if self.size_bytes is not None else int(free_bytes * (self.share or 0.0))
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    size_bytes: int = 10 * 2**40
+    """What statfs reports as total."""
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    budget: Budget = Budget(share=0.8)
+
+
+@dataclass(frozen=True)
+class CutsConfig:
+    """When a cut is due, whichever comes first."""
+
+    period_s: float = 5.0
+    max_rows: int = 2000
+    max_dirty_bytes: int = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class Config:
+    drive: DriveConfig = field(default_factory=DriveConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    cuts: CutsConfig = field(default_factory=CutsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+DEFAULT_TEXT = """\
+# Hybrid Drive. Every key may be left out; the values here are the defaults. Read when the drive starts.
+
+[drive]
+size = "10 TiB"             # what programs see as the drive's size
+
+[cache]
+budget = "80%"              # local bytes: a share of the disk's free space at init, or a size
+
+[cuts]                      # when changes become durable, whichever comes first
+period_s = 5.0              # seconds
+max_rows = 2000             # changed rows
+max_dirty_bytes = "256 MiB" # written bytes
+
+[log]
+level = "info"              # debug, info, warning or error
+"""
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in `path`; a missing file means all defaults. Raises ConfigInvalid with one sentence."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error}.") from error
+    try:
+        return parse_config(text)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{path}: {error}") from error
+
+
+def parse_config(text: str) -> Config:
+    """The configuration in a TOML text. Raises ConfigInvalid."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"this is not TOML: {error}.") from error
+    config = Config()
+    for table, keys in tables.items():
+        if table not in _KEYS:
+            raise ConfigInvalid(f"[{table}] is not known; the tables are {_listed(_KEYS)}.")
+        if not isinstance(keys, Mapping):
+            raise ConfigInvalid(f"{table} must be a table, written [{table}].")
+        part = getattr(config, table)
+        for key, value in keys.items():
+            if key not in _KEYS[table]:
+                raise ConfigInvalid(f"[{table}] {key} is not known; its keys are {_listed(_KEYS[table])}.")
+            attribute, allowed, parse = _KEYS[table][key]
+            try:
+                part = replace(part, **{attribute: parse(value)})
+            except ValueError as error:
+                raise ConfigInvalid(f"[{table}] {key} = {value!r} is not allowed; it must be {allowed}.") from error
+        config = replace(config, **{table: part})
+    return config
+
+
+def write_default_config(path: Path) -> None:
+    """Writes the commented defaults; an existing file is left alone."""
+    try:
+        with path.open("x") as file:
+            file.write(DEFAULT_TEXT)
+    except FileExistsError:
+        return
+
+
+def parse_size(value: object) -> int:
+    """Bytes from 1048576 or "64 MiB" (powers of two only, so that nobody has to guess). Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError(SIZE_RULE)
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _positive_size(value: object) -> int:
+    size = parse_size(value)
+    if not 0 < size <= 2**62:
+        raise ValueError(SIZE_RULE)
+    return size
+
+
+def _budget(value: object) -> Budget:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        share = float(value.strip()[:-1]) / 100
+        if not 0 < share <= 1:
+            raise ValueError
+        return Budget(share=share)
+    size = _positive_size(value)
+    if size < 64 * 2**20:
+        raise ValueError
+    return Budget(size_bytes=size)
+
+
+def _period(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= 60:
+        raise ValueError
+    return float(value)
+
+
+def _rows(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+        raise ValueError
+    return value
+
+
+def _level(value: object) -> str:
+    if value not in LEVELS:
+        raise ValueError
+    return str(value)
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(names)
+
+
+# table → key → (attribute, what is allowed, parser that raises ValueError)
+_KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
+    "drive": {"size": ("size_bytes", SIZE_RULE, _positive_size)},
+    "cache": {"budget": ("budget", 'a share such as "80%" (up to 100%) or a size of at least "64 MiB"', _budget)},
+    "cuts": {
+        "period_s": ("period_s", "a number of seconds from 0.1 to 60", _period),
+        "max_rows": ("max_rows", "a whole number from 1 to 1000000", _rows),
+        "max_dirty_bytes": ("max_dirty_bytes", SIZE_RULE, _positive_size),
+    },
+    "log": {"level": ("level", "debug, info, warning or error", _level)},
+}

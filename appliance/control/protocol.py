@@ -1,0 +1,257 @@
+"""The words of the control interface: its messages, its errors, and the service that both ends mirror.
+
+Owns the shape of everything that crosses the control socket (wire format: JSON, keys as the attributes below, instants in
+ISO 8601 UTC). A message is frozen: what the core said stays what it said. Answers ignore keys they do not know, so that an
+older command line can ask a newer core; requests refuse them, so that a typing error is not silently a default.
+
+A path is a `str` relative to the drive's root, decoded from bytes by `os.fsdecode`: a name that is not UTF-8 carries lone
+surrogates. They travel as JSON escapes (`\\udc80`), which is why bodies are written and read by `json`, not by pydantic.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+
+from appliance.exit_codes import PROBLEM_CODES
+
+
+def _as_path(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("a path is text without NUL")
+    return value
+
+
+DrivePath = Annotated[
+    str,
+    PlainValidator(_as_path),
+    PlainSerializer(lambda value: value, return_type=Any),
+    WithJsonSchema(
+        {"type": "string", "description": "Relative to the drive's root; bytes beyond UTF-8 as \\udc80..\\udcff."}
+    ),
+]
+
+EntryKind = Literal["file", "folder", "symlink", "special"]
+JobState = Literal["building", "done", "failed", "undone"]
+MOST_DIFFERENCES = 1000
+"""A plan or a refusal names at most this many differences; its counts are complete."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Snapshot(_Answer):
+    """A named epoch. `name` is also its folder's name under `.snapshots`."""
+
+    name: str
+    created: AwareDatetime
+    epoch: int
+    held: bool
+    label: str | None = None
+
+
+class SnapshotRequest(_Request):
+    """Makes a snapshot of now; `label` is appended to the name."""
+
+    label: str | None = None
+
+
+class Version(_Answer):
+    """One distinct content of a file in time. `snapshot` is the newest one that shows it; None = the live file."""
+
+    snapshot: str | None
+    size_bytes: int
+    modified: AwareDatetime
+    actor: str
+    is_live: bool
+
+
+class Difference(_Answer):
+    """One thing that a restore would do to the live tree."""
+
+    path: DrivePath
+    change: Literal["added", "removed", "changed"]
+    kind: EntryKind
+
+
+class RestoreRequest(_Request):
+    """Brings `path` (empty = the whole drive) back as it was `at` (a WHEN), in its place or as `to`."""
+
+    path: DrivePath
+    at: str
+    to: DrivePath | None = None
+    dry_run: bool = False
+
+
+class RestorePlan(_Answer):
+    """What a restore would do. The counts are complete, `differences` holds at most `MOST_DIFFERENCES`."""
+
+    snapshot: str
+    differences: list[Difference]
+    added: int
+    removed: int
+    changed: int
+
+
+class Job(_Answer):
+    """Long work in steps. `done` and `total` count inodes; `at` is the snapshot's name; `undo_snapshot` leads back."""
+
+    id: int
+    kind: Literal["restore", "undo"]
+    state: JobState
+    path: DrivePath
+    at: str
+    to: DrivePath | None = None
+    done: int
+    total: int
+    undo_snapshot: str | None = None
+    created: AwareDatetime
+    finished: AwareDatetime | None = None
+    error: str | None = None
+
+
+class UndoRequest(_Request):
+    """Takes a restore back; `force` also when the tree changed since, which loses those changes from the live tree."""
+
+    force: bool = False
+
+
+class CacheStats(_Answer):
+    """What the local bytes are. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks)."""
+
+    budget_bytes: int
+    held_bytes: int
+    allocated_bytes: int
+    precious_bytes: int
+    free_queue_bytes: int
+    segments: int
+    blocks_open: int
+    blocks_sealed: int
+
+
+class Status(_Answer):
+    """One honest look at the core. `reason` says why it is not plainly serving; `slow_turns` counts loop turns over 100 ms."""
+
+    state: Literal["serving", "read_only", "starting"]
+    reason: str | None = None
+    version: str
+    mount: str
+    started: AwareDatetime
+    epoch: int
+    snapshots: int
+    files: int
+    last_cut: AwareDatetime | None = None
+    uncommitted_rows: int
+    slow_turns: int
+    cache: CacheStats
+    jobs_running: int
+    size_bytes: int
+    free_bytes: int
+
+
+class Finding(_Answer):
+    """An invariant that does not hold; `repaired` when the check put it right."""
+
+    invariant: str
+    message: str
+    path: DrivePath | None = None
+    repaired: bool = False
+
+
+class CheckReport(_Answer):
+    """What a check found, and how many of each thing it looked at."""
+
+    findings: list[Finding]
+    checked: dict[str, int]
+
+
+class Advice(_Answer):
+    """One line of `doctor`: what is wrong, what that means, what to do."""
+
+    severity: Literal["broken", "warning", "note"]
+    title: str
+    what: str
+    do: str
+
+
+class Problem(_Answer):
+    """Why a request was not done. `code` is a word of `exit_codes`; `message` is for a person and complete in itself."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class ServiceError(Exception):
+    """Raised by a `DriveService`: a foreseen refusal. The server turns it into a `Problem`.
+
+    `code` is one of `exit_codes.PROBLEM_CODES`; `message` a full sentence: what happened, what still works, what to do;
+    `details` must be JSON values (a `changed_since` carries "differences").
+    """
+
+    def __init__(self, code: str, message: str, details: dict[str, Any] | None = None) -> None:
+        assert code in PROBLEM_CODES, code
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details or {}
+
+
+class ControlProblem(Exception):
+    """Raised by the client: the core, or the way to it, refused. `str()` is the problem's message."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class DriveService(Protocol):
+    """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
+
+    async def status(self) -> Status: ...
+
+    async def create_snapshot(self, label: str | None) -> Snapshot:
+        """Refuses a label that cannot be part of a folder's name (`usage`), and a read-only drive (`read_only`)."""
+        ...
+
+    async def list_snapshots(self) -> list[Snapshot]:
+        """Oldest first."""
+        ...
+
+    async def delete_snapshot(self, name: str) -> None:
+        """Raises `not_found`, or `held`."""
+        ...
+
+    async def hold(self, name: str, held: bool) -> Snapshot:
+        """Sets or gives back the promise not to delete it. Doing it twice is no error. Raises `not_found`."""
+        ...
+
+    async def versions(self, path: str) -> list[Version]:
+        """Newest first. Raises `not_found` when no state known to the drive has a file there."""
+        ...
+
+    async def plan_restore(self, request: RestoreRequest) -> RestorePlan: ...
+
+    async def start_restore(self, request: RestoreRequest) -> Job:
+        """Returns as soon as the job is recorded; ask `job` how far it is. Raises `not_found`, or `exists` for `to`."""
+        ...
+
+    async def undo(self, job_id: int, force: bool) -> Job:
+        """Raises `not_found`, `refused` when there is nothing to undo, or `changed_since` with "differences"."""
+        ...
+
+    async def jobs(self) -> list[Job]:
+        """Newest first."""
+        ...
+
+    async def job(self, job_id: int) -> Job: ...
+
+    async def cache_stats(self) -> CacheStats: ...
+
+    async def check(self) -> CheckReport: ...

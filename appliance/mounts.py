@@ -1,0 +1,202 @@
+"""What the kernel has mounted, asked and changed without touching what is mounted.
+
+Owns every look at mountinfo, the FUSE connection behind a mount, and the removal of a mount whose core is dead or hung.
+Promises never to block on a hung file system: a `stat` of a mount whose server holds the answer back cannot even be killed,
+so the mount point itself is never resolved, and the one question that must touch it (`probe`) is asked by a child process
+with a deadline. Refuses to remove a mount that answers.
+
+The order in `remove_mount` matters (T14): abort first, which wakes every process that waits for the dead core, then detach.
+Detaching first would hide the connection while its waiters stay stuck until a reboot.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from appliance.errors import MountPointUnusable
+
+FS_SUBTYPE = "hybrid-drive"
+FS_TYPE = f"fuse.{FS_SUBTYPE}"
+MOUNTINFO = Path("/proc/self/mountinfo")
+FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
+
+_MNT_DETACH = 2
+_UMOUNT_NOFOLLOW = 8
+
+_PROBE = "import os,sys\ntry: os.stat(sys.argv[1])\nexcept OSError as e: sys.exit(e.errno)"
+
+Answer = Literal["alive", "dead", "hung"]
+
+
+@dataclass(frozen=True)
+class MountEntry:
+    """One line of mountinfo. `minor` is the number of the FUSE connection when `fs_type` begins with "fuse"."""
+
+    mount_id: int
+    major: int
+    minor: int
+    mount_point: Path
+    fs_type: str
+    source: str
+
+    @property
+    def is_fuse(self) -> bool:
+        return self.fs_type == "fuse" or self.fs_type.startswith("fuse.")
+
+    @property
+    def is_ours(self) -> bool:
+        return self.fs_type == FS_TYPE
+
+
+def parse_mountinfo(text: bytes) -> list[MountEntry]:
+    """Mountinfo's lines in its order (a later one covers an earlier one at the same place); names may hold any byte."""
+    entries = []
+    for line in text.splitlines():
+        left, _, right = line.partition(b" - ")
+        fields, tail = left.split(b" "), right.split(b" ")
+        if len(fields) < 6 or len(tail) < 2:
+            continue
+        major, _, minor = fields[2].partition(b":")
+        entries.append(
+            MountEntry(
+                mount_id=int(fields[0]),
+                major=int(major),
+                minor=int(minor),
+                mount_point=Path(os.fsdecode(_unescape(fields[4]))),
+                fs_type=os.fsdecode(_unescape(tail[0])),
+                source=os.fsdecode(_unescape(tail[1])),
+            )
+        )
+    return entries
+
+
+def read_mounts() -> list[MountEntry]:
+    """All mounts this process can see."""
+    return parse_mountinfo(MOUNTINFO.read_bytes())
+
+
+def find_mount(path: Path) -> MountEntry | None:
+    """The mount whose mount point is exactly `path` (the top one if several are stacked), or None."""
+    entries = {entry.mount_point: entry for entry in read_mounts()}
+    for candidate in _names_of(path):
+        if candidate in entries:
+            return entries[candidate]
+    return None
+
+
+def probe(path: Path, deadline_s: float = 3.0) -> Answer:
+    """Whether what is mounted at `path` answers. Asked by a child, which is left behind if the mount holds it."""
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _PROBE, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        code = child.wait(deadline_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return "hung"
+    return "dead" if code in (errno.ENOTCONN, errno.ECONNABORTED) else "alive"
+
+
+def clean_stale(path: Path) -> int:
+    """Removes mounts at `path` that a dead core left; returns how many.
+
+    Raises MountPointUnusable when something that answers, hangs, or is not FUSE is mounted there: that is somebody's.
+    """
+    removed = 0
+    while (entry := find_mount(path)) is not None:
+        if not entry.is_fuse:
+            raise MountPointUnusable(path, f"a file system of type {entry.fs_type} is mounted there")
+        answer = probe(entry.mount_point)
+        if answer == "alive":
+            raise MountPointUnusable(path, f"{entry.source} ({entry.fs_type}) is mounted there and in use")
+        if answer == "hung":
+            raise MountPointUnusable(path, f"{entry.source} ({entry.fs_type}) is mounted there and does not answer")
+        _remove(entry)
+        removed += 1
+    return removed
+
+
+def remove_mount(path: Path) -> bool:
+    """Aborts and detaches our own mount at `path` whatever its state; for a supervisor whose core is dead or hung.
+
+    Returns whether there was one. A mount of another kind is left alone. Raises OSError when the kernel refuses.
+    """
+    found = False
+    while (entry := find_mount(path)) is not None and entry.is_ours:
+        _abort(entry)
+        _remove(entry)
+        found = True
+    return found
+
+
+def abort_connection(path: Path) -> bool:
+    """Ends the FUSE connection under `path`, so that whoever waits on it gets an error; returns whether that was possible."""
+    entry = find_mount(path)
+    return entry is not None and entry.is_fuse and _abort(entry)
+
+
+def set_read_ahead(path: Path, kib: int) -> bool:
+    """Sets the kernel's read-ahead for the mount at `path`, in KiB; returns False where this user may not."""
+    entry = find_mount(path)
+    if entry is None:
+        return False
+    try:
+        Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb").write_text(str(kib))
+    except OSError:
+        return False
+    return True
+
+
+def _abort(entry: MountEntry) -> bool:
+    abort = FUSE_CONNECTIONS / str(entry.minor) / "abort"
+    if not abort.exists():
+        _mount_fusectl()
+    try:
+        abort.write_text("1")
+    except OSError:
+        return False
+    return True
+
+
+def _mount_fusectl() -> None:
+    """Containers and minimal machines have the directory but not the file system; as root we may supply it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mount(b"fusectl", os.fsencode(FUSE_CONNECTIONS), b"fusectl", 0, None)
+
+
+def _remove(entry: MountEntry) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(entry.mount_point), _MNT_DETACH | _UMOUNT_NOFOLLOW) == 0:
+        return
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOENT):
+        return  # somebody was quicker
+    with contextlib.suppress(FileNotFoundError):
+        command = ["fusermount3", "-u", "-z", str(entry.mount_point)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+        if done.returncode == 0:
+            return
+    raise OSError(number, os.strerror(number), str(entry.mount_point))
+
+
+def _names_of(path: Path) -> Iterator[Path]:
+    """The names under which `path` may stand in mountinfo; the first without touching `path` itself."""
+    absolute = Path(os.path.abspath(path))
+    yield Path(os.path.realpath(absolute.parent)) / absolute.name
+    yield Path(os.path.realpath(absolute))
+
+
+def _unescape(field: bytes) -> bytes:
+    """Undoes mountinfo's octal escapes for space, tab, newline and backslash."""
+    parts = field.split(b"\\")
+    return parts[0] + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in parts[1:])

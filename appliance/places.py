@@ -1,0 +1,82 @@
+"""Where a drive keeps its things: names inside the state directory, and the defaults for both directories.
+
+Owns the layout above the engine (config, socket, lock, pid, log). Pure but for the environment it is asked about. The
+defaults follow one rule, so that a clone works without arguments and an installed appliance without a clone: what is named
+wins, then `$HYBRID_DRIVE_STATE`, then `./.drive` inside a clone, then the system's place.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+STATE_VARIABLE = "HYBRID_DRIVE_STATE"
+SYSTEM_STATE = Path("/var/lib/hybrid-drive")
+SYSTEM_MOUNT = Path("/srv/drive")
+CLONE_STATE = ".drive"
+CLONE_MOUNT = "drive"
+
+
+@dataclass(frozen=True)
+class StatePlaces:
+    """The names inside one state directory. Nothing here is created by asking for it."""
+
+    state: Path
+
+    @property
+    def config(self) -> Path:
+        return self.state / "config.toml"
+
+    @property
+    def run(self) -> Path:
+        """Things that mean something only while a process lives: socket, lock, pids. May be emptied when nothing runs."""
+        return self.state / "run"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run / "control.sock"
+
+    @property
+    def core_lock(self) -> Path:
+        return self.run / "core.lock"
+
+    @property
+    def core_pid(self) -> Path:
+        return self.run / "core.pid"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log"
+
+    @property
+    def core_log(self) -> Path:
+        return self.log / "core.log"
+
+    @property
+    def last_mount(self) -> Path:
+        """Text: where this drive was mounted last, so that `doctor` can look there when the core is dead."""
+        return self.state / "last-mount"
+
+
+def is_clone(directory: Path) -> bool:
+    """Whether `directory` is a checkout of this project: it has our pyproject.toml."""
+    try:
+        text = (directory / "pyproject.toml").read_text()
+        return bool(tomllib.loads(text).get("project", {}).get("name") == "hybrid-drive")
+    except (OSError, ValueError):
+        return False
+
+
+def default_state(cwd: Path) -> Path:
+    """The state directory when none is named; always absolute."""
+    named = os.environ.get(STATE_VARIABLE)
+    if named:
+        return cwd / named
+    return cwd / CLONE_STATE if is_clone(cwd) else SYSTEM_STATE
+
+
+def default_mount(state: Path) -> Path:
+    """The mount point when none is named: beside a clone's `.drive`, else the system's place."""
+    if state.name == CLONE_STATE and is_clone(state.parent):
+        return state.parent / CLONE_MOUNT
+    return SYSTEM_MOUNT
