@@ -1,8 +1,8 @@
 """The configuration: one frozen tree, read once from STATE/config.toml.
 
-Owns the keys, their defaults, their allowed values and the file that `init` writes. Promises that whatever it returns is
-usable, and that a refusal is one sentence with the key, the value and what is allowed. Refuses unknown keys: a typing error
-must not quietly mean the default.
+Owns the keys, their defaults, their allowed values and the file that `init` writes. Promises that whatever it returns
+is usable, and that a refusal is one sentence with the key, the value and what is allowed. Refuses unknown keys: a
+typing error must not quietly mean the default.
 
 The tree is plain dataclasses, not pydantic: the sentences are our own, and every command reads it.
 """

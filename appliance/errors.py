@@ -11,8 +11,9 @@
     ├── DiskFull               disk_full        retry when there is space
     └── MountPointUnusable     refused          something is in the way at the mount point
 
-`code` is a word of `exit_codes`. The text says what happened, what still works or was left alone, and what to do. Raised
-below, translated once: to an exit code by the command line. None is worth an automatic retry except where the table says so.
+`code` is a word of `exit_codes`. The text says what happened, what still works or was left alone, and what to do.
+Raised below, translated once: to an exit code by the command line. None is worth an automatic retry except where the
+table says so.
 """
 
 from pathlib import Path
@@ -42,7 +43,8 @@ class StateMissing(ApplianceError):
 
     def __init__(self, state: Path) -> None:
         super().__init__(
-            f"There is no drive in {state}; make one with `hybrid-drive init --state {state}`, or name its place with --state."
+            f"There is no drive in {state}; make one with `hybrid-drive init --state {state}`, "
+            "or name its place with --state."
         )
         self.state = state
 
@@ -115,8 +117,8 @@ class DiskFull(ApplianceError):
 
     def __init__(self, where: Path, free_bytes: int, needed_bytes: int) -> None:
         super().__init__(
-            f"The disk under {where} has {free_bytes // 2**20} MiB free and the drive needs {needed_bytes // 2**20} MiB; "
-            "nothing was lost. Make space on that disk and start again."
+            f"The disk under {where} has {free_bytes // 2**20} MiB free and the drive needs "
+            f"{needed_bytes // 2**20} MiB; nothing was lost. Make space on that disk and start again."
         )
         self.free_bytes = free_bytes
         self.needed_bytes = needed_bytes
@@ -129,7 +131,8 @@ class MountPointUnusable(ApplianceError):
 
     def __init__(self, mount: Path, reason: str) -> None:
         super().__init__(
-            f"The drive cannot be mounted at {mount}: {reason}. Choose an empty directory with --mount, or clear that one."
+            f"The drive cannot be mounted at {mount}: {reason}. "
+            "Choose an empty directory with --mount, or clear that one."
         )
         self.mount = mount
         self.reason = reason

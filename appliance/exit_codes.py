@@ -1,8 +1,8 @@
 """The exit codes of `hybrid-drive`, and the words for what went wrong.
 
-Owns the one table from a problem's code (a word that scripts, the control interface and the portal share) to the number a
-shell sees. Promises that a number never changes its meaning. Several words may share a number where a script would do the
-same for all of them: `exists`, `held` and `changed_since` are all "refused, nothing was changed".
+Owns the one table from a problem's code (a word that scripts, the control interface and the portal share) to the
+number a shell sees. Promises that a number never changes its meaning. Several words may share a number where a script
+would do the same for all of them: `exists`, `held` and `changed_since` are all "refused, nothing was changed".
 """
 
 from enum import IntEnum

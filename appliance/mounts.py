@@ -1,12 +1,12 @@
 """What the kernel has mounted, asked and changed without touching what is mounted.
 
-Owns every look at mountinfo, the FUSE connection behind a mount, and the removal of a mount whose core is dead or hung.
-Promises never to block on a hung file system: a `stat` of a mount whose server holds the answer back cannot even be killed,
-so the mount point itself is never resolved, and the one question that must touch it (`probe`) is asked by a child process
-with a deadline. Refuses to remove a mount that answers.
+Owns every look at mountinfo, the FUSE connection behind a mount, and the removal of a mount whose core is dead or
+hung. Promises never to block on a hung file system: a `stat` of a mount whose server holds the answer back cannot
+even be killed, so the mount point itself is never resolved, and the one question that must touch it (`probe`) is
+asked by a child process with a deadline. Refuses to remove a mount that answers.
 
-The order in `remove_mount` matters (T14): abort first, which wakes every process that waits for the dead core, then detach.
-Detaching first would hide the connection while its waiters stay stuck until a reboot.
+The order in `remove_mount` matters (T14): abort first, which wakes every process that waits for the dead core, then
+detach. Detaching first would hide the connection while its waiters stay stuck until a reboot.
 """
 
 import contextlib
@@ -140,7 +140,7 @@ def remove_mount(path: Path) -> bool:
 
 
 def abort_connection(path: Path) -> bool:
-    """Ends the FUSE connection under `path`, so that whoever waits on it gets an error; returns whether that was possible."""
+    """Ends the FUSE connection under `path`: whoever waits on it gets an error. Returns whether that was possible."""
     entry = find_mount(path)
     return entry is not None and entry.is_fuse and _abort(entry)
 

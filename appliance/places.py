@@ -1,8 +1,8 @@
 """Where a drive keeps its things: names inside the state directory, and the defaults for both directories.
 
 Owns the layout above the engine (config, socket, lock, pid, log). Pure but for the environment it is asked about. The
-defaults follow one rule, so that a clone works without arguments and an installed appliance without a clone: what is named
-wins, then `$HYBRID_DRIVE_STATE`, then `./.drive` inside a clone, then the system's place.
+defaults follow one rule, so that a clone works without arguments and an installed appliance without a clone: what is
+named wins, then `$HYBRID_DRIVE_STATE`, then `./.drive` inside a clone, then the system's place.
 """
 
 import os
@@ -29,7 +29,7 @@ class StatePlaces:
 
     @property
     def run(self) -> Path:
-        """Things that mean something only while a process lives: socket, lock, pids. May be emptied when nothing runs."""
+        """Things that mean something only while a process lives: socket, lock, pids."""
         return self.state / "run"
 
     @property

@@ -1,11 +1,13 @@
 """The words of the control interface: its messages, its errors, and the service that both ends mirror.
 
-Owns the shape of everything that crosses the control socket (wire format: JSON, keys as the attributes below, instants in
-ISO 8601 UTC). A message is frozen: what the core said stays what it said. Answers ignore keys they do not know, so that an
-older command line can ask a newer core; requests refuse them, so that a typing error is not silently a default.
+Owns the shape of everything that crosses the control socket (wire format: JSON, keys as the attributes below,
+instants in ISO 8601 UTC). A message is frozen: what the core said stays what it said. Answers ignore keys they do not
+know, so that an older command line can ask a newer core; requests refuse them, so that a typing error is not silently
+a default.
 
-A path is a `str` relative to the drive's root, decoded from bytes by `os.fsdecode`: a name that is not UTF-8 carries lone
-surrogates. They travel as JSON escapes (`\\udc80`), which is why bodies are written and read by `json`, not by pydantic.
+A path is a `str` relative to the drive's root, decoded from bytes by `os.fsdecode`: a name that is not UTF-8 carries
+lone surrogates. They travel as JSON escapes (`\\udc80`), which is why bodies are written and read by `json`, not by
+pydantic.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ class UndoRequest(_Request):
 
 
 class CacheStats(_Answer):
-    """What the local bytes are. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks)."""
+    """The local bytes. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks)."""
 
     budget_bytes: int
     held_bytes: int
@@ -136,7 +138,10 @@ class CacheStats(_Answer):
 
 
 class Status(_Answer):
-    """One honest look at the core. `reason` says why it is not plainly serving; `slow_turns` counts loop turns over 100 ms."""
+    """One honest look at the core.
+
+    `reason` says why it is not plainly serving; `slow_turns` counts turns of its loop over 100 ms.
+    """
 
     state: Literal["serving", "read_only", "starting"]
     reason: str | None = None
@@ -181,7 +186,7 @@ class Advice(_Answer):
 
 
 class Problem(_Answer):
-    """Why a request was not done. `code` is a word of `exit_codes`; `message` is for a person and complete in itself."""
+    """Why a request was not done. `code` is a word of `exit_codes`; `message` is for a person, complete in itself."""
 
     code: str
     message: str

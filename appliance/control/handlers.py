@@ -1,0 +1,205 @@
+"""The control interface's routes: who may ask, what is asked, and nothing else.
+
+Owns the map from a request to one call of `DriveService`, and from a refusal to a `Problem` with an HTTP status.
+Decides nothing about the drive. Every handler is `async def`: a plain `def` would be run in a thread, and the service
+belongs to the core's loop.
+
+Rights in step 1: status, metrics, versions and the list of snapshots are for everybody who can open the socket; all
+else is for root and for the user who runs the core. The caller is who the kernel says he is (SO_PEERCRED); only root
+may act as somebody else.
+"""
+
+import json
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from appliance.control.metrics import as_prometheus
+from appliance.control.protocol import (
+    CacheStats,
+    CheckReport,
+    DriveService,
+    Job,
+    Problem,
+    RestorePlan,
+    RestoreRequest,
+    ServiceError,
+    Snapshot,
+    SnapshotRequest,
+    Status,
+    UndoRequest,
+    Version,
+)
+
+PEER_UID = "hybrid_drive.peer_uid"
+"""The key in the ASGI scope under which the server puts the caller's uid."""
+
+_HTTP_STATUS = {
+    "usage": 400,
+    "no_rights": 403,
+    "not_found": 404,
+    "exists": 409,
+    "held": 409,
+    "changed_since": 409,
+    "refused": 409,
+    "read_only": 409,
+    "not_running": 503,
+    "disk_full": 507,
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "Not done, and why"}}
+
+
+def build_app(service: DriveService, core_uid: int) -> FastAPI:
+    """The ASGI application over `service`; `core_uid` is the user who runs the core."""
+    app = FastAPI(
+        title="Hybrid Drive control", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json"
+    )
+    app.add_exception_handler(ServiceError, _refused)
+    app.add_exception_handler(RequestValidationError, _misworded)
+    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(Exception, _unforeseen)
+
+    async def keeper(request: Request, acting: Annotated[int | None, Header(alias="X-Acting-User")] = None) -> int:
+        """Lets pass whoever may change the drive; answers his uid."""
+        uid = _acting_uid(request, acting)
+        if uid not in (0, core_uid):
+            raise ServiceError(
+                "no_rights",
+                "Only root and the user who runs the drive may do that; nothing was changed. Ask an administrator.",
+            )
+        return uid
+
+    async def anybody(request: Request, acting: Annotated[int | None, Header(alias="X-Acting-User")] = None) -> int:
+        return _acting_uid(request, acting)
+
+    _route_everybody(app, service, [Depends(anybody)])
+    _route_snapshots(app, service, [Depends(keeper)])
+    _route_restores(app, service, [Depends(keeper)])
+    return app
+
+
+def _route_everybody(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+    async def named_path(
+        request: Request, path: Annotated[str, Query(description="As DrivePath, percent-encoded")]
+    ) -> str:
+        # Starlette decodes a query with U+FFFD for what is not UTF-8; a file's name must survive.
+        query: bytes = request.scope["query_string"]
+        return parse_qs(query.decode("ascii", "replace"), keep_blank_values=True, errors="surrogateescape")["path"][-1]
+
+    @app.get("/v1/status", response_model=Status, responses=_REFUSALS, dependencies=rights)
+    async def status() -> Response:
+        return _answer(await service.status())
+
+    @app.get("/v1/snapshots", response_model=list[Snapshot], responses=_REFUSALS, dependencies=rights)
+    async def list_snapshots() -> Response:
+        return _answer(await service.list_snapshots())
+
+    @app.get("/v1/versions", response_model=list[Version], responses=_REFUSALS, dependencies=rights)
+    async def versions(path: Annotated[str, Depends(named_path)]) -> Response:
+        return _answer(await service.versions(path))
+
+    @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, dependencies=rights)
+    async def metrics() -> Response:
+        return Response(as_prometheus(await service.status()), media_type="text/plain; version=0.0.4")
+
+
+def _route_snapshots(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+    @app.post("/v1/snapshots", response_model=Snapshot, status_code=201, responses=_REFUSALS, dependencies=rights)
+    async def create_snapshot(request: SnapshotRequest) -> Response:
+        return _answer(await service.create_snapshot(request.label), 201)
+
+    @app.delete("/v1/snapshots/{name}", status_code=204, responses=_REFUSALS, dependencies=rights)
+    async def delete_snapshot(name: str) -> Response:
+        await service.delete_snapshot(name)
+        return Response(status_code=204)
+
+    @app.post("/v1/snapshots/{name}/hold", response_model=Snapshot, responses=_REFUSALS, dependencies=rights)
+    async def hold(name: str) -> Response:
+        return _answer(await service.hold(name, True))
+
+    @app.post("/v1/snapshots/{name}/release", response_model=Snapshot, responses=_REFUSALS, dependencies=rights)
+    async def release(name: str) -> Response:
+        return _answer(await service.hold(name, False))
+
+
+def _route_restores(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+    @app.post("/v1/restores", response_model=RestorePlan | Job, responses=_REFUSALS, dependencies=rights)
+    async def restore(request: RestoreRequest) -> Response:
+        """A RestorePlan when `dry_run`, else the Job."""
+        if request.dry_run:
+            return _answer(await service.plan_restore(request))
+        return _answer(await service.start_restore(request))
+
+    @app.get("/v1/jobs", response_model=list[Job], responses=_REFUSALS, dependencies=rights)
+    async def jobs() -> Response:
+        return _answer(await service.jobs())
+
+    @app.get("/v1/jobs/{job_id}", response_model=Job, responses=_REFUSALS, dependencies=rights)
+    async def job(job_id: int) -> Response:
+        return _answer(await service.job(job_id))
+
+    @app.post("/v1/jobs/{job_id}/undo", response_model=Job, responses=_REFUSALS, dependencies=rights)
+    async def undo(job_id: int, request: UndoRequest) -> Response:
+        return _answer(await service.undo(job_id, request.force))
+
+    @app.get("/v1/cache", response_model=CacheStats, responses=_REFUSALS, dependencies=rights)
+    async def cache_stats() -> Response:
+        return _answer(await service.cache_stats())
+
+    @app.get("/v1/check", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
+    async def check() -> Response:
+        return _answer(await service.check())
+
+
+def _acting_uid(request: Request, acting: int | None) -> int:
+    peer = int(request.scope[PEER_UID])
+    if acting is None or acting == peer:
+        return peer
+    if peer != 0:
+        raise ServiceError(
+            "no_rights", "Only root may act as another user; nothing was changed. Leave X-Acting-User out."
+        )
+    return acting
+
+
+def _answer(message: BaseModel | list[Any], status_code: int = 200) -> Response:
+    if isinstance(message, list):
+        body: Any = [item.model_dump(mode="json") for item in message]
+    else:
+        body = message.model_dump(mode="json")
+    return Response(json.dumps(body), status_code, media_type="application/json")
+
+
+def _problem(status_code: int, code: str, message: str, details: dict[str, Any] | None = None) -> Response:
+    return _answer(Problem(code=code, message=message, details=details or {}), status_code)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return _problem(_HTTP_STATUS.get(error.code, 500), error.code, error.message, error.details)
+
+
+async def _misworded(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = f"The request is not understood: {place}: {first['msg']}. Nothing was changed."
+    return _problem(400, "usage", message)
+
+
+async def _unrouted(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = "not_found" if error.status_code == 404 else "usage"
+    return _problem(
+        error.status_code, code, f"The control interface has no such request ({error.detail}). Nothing was changed."
+    )
+
+
+async def _unforeseen(_request: Request, _error: Exception) -> Response:
+    """Answers the caller; the error itself goes on to the server, which logs it with its traceback."""
+    message = "The core met an error that nobody foresaw; the drive goes on serving. The core's log has the details."
+    return _problem(500, "unexpected", message)

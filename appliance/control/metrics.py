@@ -1,0 +1,38 @@
+"""The status as Prometheus text. Pure; names are an interface for whoever scrapes them: add, never rename."""
+
+from appliance.control.protocol import Status
+
+
+def as_prometheus(status: Status) -> str:
+    """One gauge or counter per number of `status`; instants are Unix seconds."""
+    cache = status.cache
+    gauges: list[tuple[str, str, float]] = [
+        ("serving", "1 when the drive takes writes", float(status.state == "serving")),
+        ("read_only", "1 when the drive is read-only", float(status.state == "read_only")),
+        ("started_seconds", "When the core started", status.started.timestamp()),
+        ("epoch", "The current epoch", status.epoch),
+        ("snapshots", "Snapshots kept", status.snapshots),
+        ("files", "Files in the live tree", status.files),
+        ("uncommitted_rows", "Rows that the next cut makes durable", status.uncommitted_rows),
+        ("jobs_running", "Jobs under way", status.jobs_running),
+        ("size_bytes", "The drive's size as programs see it", status.size_bytes),
+        ("free_bytes", "What the drive can still take", status.free_bytes),
+        ("cache_budget_bytes", "Local bytes allowed", cache.budget_bytes),
+        ("cache_held_bytes", "Bytes of local blocks", cache.held_bytes),
+        ("cache_allocated_bytes", "Disk allocated to segments", cache.allocated_bytes),
+        ("cache_precious_bytes", "Local bytes that exist nowhere else", cache.precious_bytes),
+        ("cache_free_queue_bytes", "Freed bytes not yet given back to the disk", cache.free_queue_bytes),
+        ("cache_segments", "Segment files", cache.segments),
+        ("cache_blocks_open", "OPEN blocks", cache.blocks_open),
+        ("cache_blocks_sealed", "SEALED blocks", cache.blocks_sealed),
+    ]
+    if status.last_cut is not None:
+        gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))
+    lines = [_lines(name, "gauge", meaning, value) for name, meaning, value in gauges]
+    lines.append(_lines("slow_turns_total", "counter", "Turns of the core's loop over 100 ms", status.slow_turns))
+    return "".join(lines)
+
+
+def _lines(name: str, kind: str, meaning: str, value: float) -> str:
+    full = f"hybrid_drive_{name}"
+    return f"# HELP {full} {meaning}\n# TYPE {full} {kind}\n{full} {value:.15g}\n"
