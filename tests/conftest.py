@@ -20,8 +20,6 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-# pytester runs this file inside small test runs of its own: tests/architecture proves the rules above with it.
-pytest_plugins = ["pytester"]
 
 
 def _is_under(item: pytest.Item, *folders: str) -> bool:

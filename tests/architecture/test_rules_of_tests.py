@@ -1,93 +1,158 @@
-"""The rules of tests/conftest.py, each shown on a small test run that breaks it."""
+"""The rules of tests/conftest.py, each shown on a small test that breaks it.
 
-from collections.abc import Callable
+All of them stand in one project, run once in a process of its own under our settings and our conftest: a pytest run
+costs a second, and the rules are many.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-Run = Callable[[str], pytest.RunResult]
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = '''
+import logging
+import warnings
 
+import pytest
+import trio
+from hypothesis import given, strategies
+
+log = logging.getLogger("vfs")
+
+def test_logs_a_warning():
+    log.warning("disk %s", "slow")
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Run:
-    """Runs one test file under the project's own settings and conftest, in a process of its own."""
-    pytester.path.joinpath("pyproject.toml").write_text(PROJECT.read_text())
-    folder = pytester.path / "tests"
-    folder.mkdir()
-    (folder / "conftest.py").write_text(CONFTEST.read_text())
+def drive():
+    yield
+    log.error("lost")
 
-    def run_file(body: str, place: str = "test_it.py") -> pytest.RunResult:
-        file = folder / place
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("import logging, warnings\nimport pytest\n" + body)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+def test_logs_while_torn_down(drive):
+    pass
 
-    return run_file
+def test_logs_below_warning():
+    log.info("busy")
 
+@pytest.mark.expected_log("vfs: disk")
+def test_announces_by_mark():
+    log.warning("disk slow")
 
-def test_an_unannounced_warning_in_the_log_fails_the_test(run: Run) -> None:
-    result = run("def test_it():\n    logging.getLogger('vfs').warning('disk %s', 'slow')\n")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*vfs: disk slow*"])
+def test_announces_by_call(expected_log):
+    expected_log("slow$")
+    log.warning("disk slow")
 
+@pytest.mark.expected_log("vfs: disk")
+def test_announces_in_vain():
+    pass
 
-def test_a_warning_logged_while_fixtures_are_torn_down_counts(run: Run) -> None:
-    result = run(
-        "@pytest.fixture\ndef drive():\n    yield\n    logging.error('lost')\ndef test_it(drive):\n    pass\n"
-    )
-    result.assert_outcomes(passed=1, errors=1)
+@pytest.mark.expected_log("vfs: disk")
+def test_announces_another():
+    log.warning("disk slow")
+    log.warning("cache slow")
 
+@pytest.mark.skip(reason="no fuse")
+def test_skipped_by_mark():
+    pass
 
-def test_an_announced_warning_is_fine(run: Run) -> None:
-    result = run(
-        "@pytest.mark.expected_log('vfs: disk')\ndef test_marked():\n    logging.getLogger('vfs').warning('disk')\n"
-        "def test_called(expected_log):\n    expected_log('slow$')\n    logging.warning('slow')\n"
-        "def test_below_warning():\n    logging.getLogger('vfs').info('busy')\n"
-    )
-    result.assert_outcomes(passed=3)
+def test_skipped_by_call():
+    pytest.skip("no fuse")
 
+@pytest.mark.xfail(reason="known")
+def test_known_failure():
+    assert False
 
-def test_an_announced_warning_must_come(run: Run) -> None:
-    result = run("@pytest.mark.expected_log('disk')\ndef test_it():\n    pass\n")
-    result.assert_outcomes(passed=1, errors=1)
+@pytest.mark.xfail(reason="known")
+def test_surprising_pass():
+    pass
 
+@pytest.mark.needs_program("no-such-program")
+def test_lacks_program():
+    pass
 
-def test_a_skip_is_a_failure(run: Run) -> None:
-    result = run(
-        "@pytest.mark.skip(reason='no fuse')\ndef test_marked():\n    pass\n"
-        "def test_called():\n    pytest.skip('no fuse')\n"
-        "@pytest.mark.xfail\ndef test_known():\n    assert False\n"
-    )
-    result.assert_outcomes(failed=1, errors=1, xfailed=1)
-    result.stdout.fnmatch_lines(["*skipped, and so proves nothing: Skipped: no fuse"])
+@pytest.mark.needs_program("sh")
+def test_has_program():
+    pass
 
+def test_python_warning():
+    warnings.warn("old")
 
-def test_a_file_that_skips_itself_is_an_error(run: Run) -> None:
-    result = run("pytest.importorskip('no_such_module_anywhere')\ndef test_it():\n    pass\n")
-    result.assert_outcomes(errors=1)
+async def test_async():
+    await trio.lowlevel.checkpoint()
 
+async def test_async_red():
+    await trio.lowlevel.checkpoint()
+    assert False
 
-def test_a_missing_program_fails_with_a_sentence(run: Run) -> None:
-    result = run("@pytest.mark.needs_program('no-such-program')\ndef test_it():\n    pass\n")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*this machine lacks: no-such-program*"])
-
-
-def test_async_tests_run_under_trio_with_and_without_hypothesis(run: Run) -> None:
-    result = run(
-        "import trio\nfrom hypothesis import given, strategies\n"
-        "async def test_plain():\n    await trio.lowlevel.checkpoint()\n"
-        "@given(strategies.booleans())\nasync def test_given(flag):\n    await trio.lowlevel.checkpoint()\n"
-        "async def test_red():\n    await trio.lowlevel.checkpoint()\n    assert False\n"
-    )
-    result.assert_outcomes(passed=2, failed=1)
+@given(strategies.booleans())
+async def test_async_given(flag):
+    await trio.lowlevel.checkpoint()
+'''
 
 
-def test_a_python_warning_is_an_error_and_a_surprising_pass_too(run: Run) -> None:
-    result = run(
-        "def test_warns():\n    warnings.warn('old')\n"
-        "@pytest.mark.xfail(reason='known')\ndef test_passes():\n    pass\n"
-    )
-    result.assert_outcomes(failed=2)
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    project = tmp_path_factory.mktemp("project")
+    (project / "tests").mkdir()
+    for name in ("pyproject.toml", "tests/conftest.py"):
+        (project / name).write_text((ROOT / name).read_text())
+    (project / "tests/test_examples.py").write_text(EXAMPLES)
+    (project / "tests/test_absent.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    run = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    return subprocess.run(run, cwd=project, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture(scope="module")
+def outcomes(report: str) -> Mapping[str, set[str]]:
+    """What pytest's closing summary says of each example; one that passes and then fails in teardown has two words."""
+    found: dict[str, set[str]] = {}
+    for word, name in re.findall(r"^(PASSED|FAILED|ERROR|SKIPPED|XFAIL) tests/test_\w+\.py::(\w+)", report, re.M):
+        found.setdefault(name, set()).add(word)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        ("test_logs_a_warning", {"PASSED", "ERROR"}),
+        ("test_logs_while_torn_down", {"PASSED", "ERROR"}),
+        ("test_logs_below_warning", {"PASSED"}),
+        ("test_announces_by_mark", {"PASSED"}),
+        ("test_announces_by_call", {"PASSED"}),
+        ("test_announces_in_vain", {"PASSED", "ERROR"}),
+        ("test_announces_another", {"PASSED", "ERROR"}),
+        ("test_skipped_by_mark", {"ERROR"}),
+        ("test_skipped_by_call", {"FAILED"}),
+        ("test_known_failure", {"XFAIL"}),
+        ("test_surprising_pass", {"FAILED"}),
+        ("test_lacks_program", {"ERROR"}),
+        ("test_has_program", {"PASSED"}),
+        ("test_python_warning", {"FAILED"}),
+        ("test_async", {"PASSED"}),
+        ("test_async_red", {"FAILED"}),
+        ("test_async_given", {"PASSED"}),
+    ],
+)
+def test_rule_holds(example: str, words: set[str], outcomes: Mapping[str, set[str]]) -> None:
+    assert outcomes[example] == words
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"vfs: disk slow",
+        r"announced but never logged: vfs: disk",
+        r"skipped, and so proves nothing: Skipped: no fuse",
+        r"skipped, and so proves nothing: Skipped: could not import 'no_such_module'",
+        r"this machine lacks: no-such-program",
+    ],
+)
+def test_failure_says_which_rule(line: str, report: str) -> None:
+    assert re.search(f"^{line}", report, re.M)
+
+
+def test_a_file_that_skips_itself_is_an_error(report: str) -> None:
+    assert "ERROR tests/test_absent.py" in report
