@@ -141,7 +141,7 @@ class ControlClient:
         except httpx.TimeoutException as error:
             raise _problem(
                 "unexpected",
-                f"The core did not answer within {limit:.0f} s; whether it did what was asked is not known. "
+                f"The core did not answer within {limit:g} s; whether it did what was asked is not known. "
                 "`hybrid-drive doctor` looks into it.",
             ) from error
         except httpx.TransportError as error:

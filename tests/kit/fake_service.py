@@ -1,0 +1,219 @@
+"""A `DriveService` in memory, for whoever tests the control interface or a command without a drive.
+
+It keeps the contract of the protocol's docstrings (refusals included) over a dictionary of snapshots and of versions.
+What a restore does to files is not its business: a job is done after `job_steps` questions about it.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trio
+
+from appliance.control.protocol import (
+    CacheStats,
+    CheckReport,
+    Difference,
+    Finding,
+    Job,
+    RestorePlan,
+    RestoreRequest,
+    ServiceError,
+    Snapshot,
+    Status,
+    Version,
+)
+from appliance.control.server import serve_control
+from appliance.when import Unresolved, resolve_when
+
+START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class FakeService:
+    """A drive with one file per path in `kept`; time moves one minute with each snapshot."""
+
+    def __init__(self, *, job_steps: int = 2) -> None:
+        self.now = START
+        self.snapshots: dict[str, Snapshot] = {}
+        self.kept: dict[str, list[Version]] = {}
+        self.recorded: dict[int, Job] = {}
+        self.job_steps = job_steps
+        self.changed_since: list[Difference] = []
+        self.findings: list[Finding] = []
+        self.defect: Exception | None = None
+        """Raised by `status`, as a defect of the core would be."""
+        self.read_only_reason: str | None = None
+        self.last_cut: datetime | None = START
+        self.stuck = False
+        """Whether `status` never answers."""
+
+    def keep(self, path: str, size_bytes: int = 10) -> None:
+        """Gives `path` a live version and one per snapshot there is."""
+        live = Version(snapshot=None, size_bytes=size_bytes, modified=self.now, actor="local", is_live=True)
+        past = [
+            Version(snapshot=name, size_bytes=size_bytes, modified=made.created, actor="local", is_live=False)
+            for name, made in reversed(self.snapshots.items())
+        ]
+        self.kept[path] = [live, *past]
+
+    async def status(self) -> Status:
+        if self.defect is not None:
+            raise self.defect
+        if self.stuck:
+            await trio.sleep_forever()
+        return Status(
+            state="read_only" if self.read_only_reason else "serving",
+            reason=self.read_only_reason,
+            version="0.0",
+            mount="/the/drive",
+            started=START,
+            epoch=1 + len(self.snapshots),
+            snapshots=len(self.snapshots),
+            files=len(self.kept),
+            last_cut=self.last_cut,
+            uncommitted_rows=0,
+            slow_turns=0,
+            cache=await self.cache_stats(),
+            jobs_running=sum(job.state == "building" for job in self.recorded.values()),
+            size_bytes=10 * 2**40,
+            free_bytes=9 * 2**40,
+        )
+
+    async def create_snapshot(self, label: str | None) -> Snapshot:
+        if label is not None and "/" in label:
+            raise ServiceError("usage", "A label cannot hold a slash; no snapshot was made. Choose another.")
+        self.now += timedelta(minutes=1)
+        name = self.now.strftime("%Y-%m-%dT%H-%M-%SZ") + (f"_{label}" if label else "")
+        made = Snapshot(name=name, created=self.now, epoch=1 + len(self.snapshots), held=False, label=label)
+        self.snapshots[name] = made
+        return made
+
+    async def list_snapshots(self) -> list[Snapshot]:
+        return list(self.snapshots.values())
+
+    async def delete_snapshot(self, name: str) -> None:
+        if self._snapshot(name).held:
+            raise ServiceError("held", f"The snapshot {name} is held; it was kept. Release it first.")
+        del self.snapshots[name]
+
+    async def hold(self, name: str, held: bool) -> Snapshot:
+        self.snapshots[name] = self._snapshot(name).model_copy(update={"held": held})
+        return self.snapshots[name]
+
+    async def versions(self, path: str) -> list[Version]:
+        if path not in self.kept:
+            raise ServiceError("not_found", "The drive has and had no such file. Check the path.")
+        return self.kept[path]
+
+    async def plan_restore(self, request: RestoreRequest) -> RestorePlan:
+        differences = [
+            Difference(path=f"{request.path}/new", change="added", kind="file"),
+            Difference(path=f"{request.path}/old", change="removed", kind="folder"),
+        ]
+        return RestorePlan(snapshot=self._at(request.at), differences=differences, added=1, removed=1, changed=0)
+
+    async def start_restore(self, request: RestoreRequest) -> Job:
+        at = self._at(request.at)
+        if request.to is not None and request.to in self.kept:
+            raise ServiceError("exists", "There is something at the target already; nothing was changed.")
+        return self._record(
+            Job(
+                id=1 + len(self.recorded),
+                kind="restore",
+                path=request.path,
+                at=at,
+                to=request.to,
+                state="building",
+                done=0,
+                total=self.job_steps,
+                undo_snapshot=at,
+                created=self.now,
+            )
+        )
+
+    async def undo(self, job_id: int, force: bool) -> Job:
+        job = await self.job(job_id)
+        if job.state == "undone":
+            raise ServiceError("refused", f"Job {job_id} was undone already; nothing was changed.")
+        if self.changed_since and not force:
+            raise ServiceError(
+                "changed_since",
+                "The drive changed since that restore; nothing was undone. Use --force to lose those changes.",
+                {"differences": [difference.model_dump(mode="json") for difference in self.changed_since]},
+            )
+        self._record(job.model_copy(update={"state": "undone"}))
+        return self._record(job.model_copy(update={"id": 1 + len(self.recorded), "kind": "undo", "state": "done"}))
+
+    async def jobs(self) -> list[Job]:
+        return list(reversed(self.recorded.values()))
+
+    async def job(self, job_id: int) -> Job:
+        if job_id not in self.recorded:
+            raise ServiceError("not_found", f"There is no job {job_id}. `hybrid-drive jobs` lists them.")
+        job = self.recorded[job_id]
+        if job.state == "building":
+            done = job.done + 1
+            finished = done >= job.total
+            change = {"done": done, "state": "done" if finished else "building"}
+            job = self._record(job.model_copy(update=change | ({"finished": self.now} if finished else {})))
+        return job
+
+    async def cache_stats(self) -> CacheStats:
+        return CacheStats(
+            budget_bytes=2**30,
+            held_bytes=2**20,
+            allocated_bytes=2**20,
+            precious_bytes=4096,
+            free_queue_bytes=0,
+            segments=1,
+            blocks_open=1,
+            blocks_sealed=0,
+        )
+
+    async def check(self) -> CheckReport:
+        return CheckReport(findings=self.findings, checked={"inodes": 3})
+
+    def _record(self, job: Job) -> Job:
+        self.recorded[job.id] = job
+        return job
+
+    def _snapshot(self, name: str) -> Snapshot:
+        if name not in self.snapshots:
+            raise ServiceError("not_found", f"There is no snapshot {name}. `hybrid-drive snapshot list` shows them.")
+        return self.snapshots[name]
+
+    def _at(self, when: str) -> str:
+        try:
+            return resolve_when(when, list(self.snapshots.values()), self.now).name
+        except Unresolved as error:
+            raise ServiceError(error.code, str(error)) from error
+
+
+@contextmanager
+def serving(service: FakeService, socket_path: Path, *, core_uid: int = 0) -> Iterator[None]:
+    """Serves `service` on a real Unix socket from a thread with a loop of its own, as a core would, until the end."""
+    started = threading.Event()
+    control: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
+
+    async def core() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                lambda task_status: serve_control(service, socket_path, core_uid=core_uid, task_status=task_status)
+            )
+            control.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
+            started.set()
+
+    socket_path.parent.mkdir(parents=True, exist_ok=True)
+    thread = threading.Thread(target=trio.run, args=(core,), name="fake core")
+    thread.start()
+    try:
+        assert started.wait(10), "the fake core did not start"
+        yield
+    finally:
+        if control:
+            token, scope = control[0]
+            token.run_sync_soon(scope.cancel)
+        thread.join(10)
+        assert not thread.is_alive(), "the fake core did not stop"
