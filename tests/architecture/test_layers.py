@@ -39,20 +39,21 @@ def sources() -> Iterator[Path]:
         yield from sorted((ROOT / package).rglob("*.py"))
 
 
-def names_used(tree: ast.AST) -> Iterator[str]:
-    """Every module imported, every name imported from one, and every `a.b` that occurs."""
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module imported, and every name imported from one, wherever in the file it stands."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # A relative import has no first part to judge by; as ".x" it belongs to no layer and is refused.
+            # A relative import keeps its dots: it belongs to no layer and is refused.
             yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+
+
+def attributes(tree: ast.AST) -> Iterator[str]:
+    """Every `a.b` that occurs."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             yield f"{node.value.id}.{node.attr}"
-
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    return names_used(ast.Module([n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)], []))
 
 
 def is_within(name: str, module: str) -> bool:
@@ -73,7 +74,7 @@ def banned_names(file: str, tree: ast.AST) -> list[str]:
     def is_at_home(homes: tuple[str, ...]) -> bool:
         return any(file.startswith(home) if "/" in home else Path(file).name == home for home in homes)
 
-    used = set(names_used(tree))
+    used = {*imports(tree), *attributes(tree)}
     return [
         banned
         for banned, homes in ONLY_IN.items()
