@@ -1,10 +1,10 @@
 """The product as real processes: a drive that is made, mounted, stopped and killed from outside.
 
-Owns the life of one `appliance mount` or `appliance serve` process for a test. Promises that a start returns only when the
-kernel lists the mount, that a failed start, stop or command raises with the end of the process's log in the message, and that
-`clear_away` leaves neither a process nor a mount behind, whatever state the drive was in. Refuses to import anything of the
-product: these tests see what a user sees. Every wait polls a condition under a deadline, because nothing here owns the clock
-of another process.
+Owns the life of one `appliance mount` or `appliance serve` process for a test. Promises that a start returns only
+when the kernel lists the mount, that a failed start, stop or command raises with the end of the process's log in the
+message, and that `clear_away` leaves neither a process nor a mount behind, whatever state the drive was in. Refuses
+to import anything of the product: these tests see what a user sees. Every wait polls a condition under a deadline,
+because nothing here owns the clock of another process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One mounted drive per test module, one folder per test; or, as a control, any plain directory.
 
-`DRIVE_UNDER_TEST=/some/dir` runs the same tests on that directory: what fails there is wrong in the suite, what fails only on
-the drive is wrong in the product. Tests marked `needs_product` ask for what a plain directory does not have and are deselected
-in a control run. A machine without /dev/fuse fails the run: skipped mount tests would look like passed ones.
+`DRIVE_UNDER_TEST=/some/dir` runs the same tests on that directory: what fails there is wrong in the suite, what fails
+only on the drive is wrong in the product. Tests marked `needs_product` ask for what a plain directory does not have
+and are deselected in a control run. A machine without /dev/fuse fails the run: skipped mount tests would look like
+passed ones.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import pytest
 from kit.mounted import MountedDrive
 
 CONTROL = os.environ.get("DRIVE_UNDER_TEST")
-HANG_S = 100.0
+DEFAULT_TIMEOUT_S = 60.0
+RESCUE_BEFORE_S = 8.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,14 +96,14 @@ def own_drive() -> Iterator[MountedDrive]:
 
 
 @pytest.fixture
-def folder(
-    request: pytest.FixtureRequest, drive_dir: Path, module_drive: MountedDrive | None
-) -> Iterator[Path]:
-    """An empty folder (0755, root) for one test. A test that hangs in the kernel is freed by aborting the connection."""
+def folder(request: pytest.FixtureRequest, drive_dir: Path, module_drive: MountedDrive | None) -> Iterator[Path]:
+    """An empty folder (0755, root) for one test; a hang in the kernel is ended by aborting the connection."""
     name = re.sub(r"[^A-Za-z0-9_.=-]+", "_", request.node.name)[:80]
     place = Path(tempfile.mkdtemp(prefix=name + "-", dir=drive_dir))
     place.chmod(0o755)
-    rescue = threading.Timer(HANG_S, module_drive.abort_connection if module_drive else lambda: None)
+    limit = request.node.get_closest_marker("timeout")
+    limit_s = float(limit.args[0]) if limit else DEFAULT_TIMEOUT_S
+    rescue = threading.Timer(limit_s - RESCUE_BEFORE_S, module_drive.abort_connection if module_drive else lambda: None)
     rescue.daemon = True
     rescue.start()
     yield place

@@ -1,7 +1,7 @@
 """Other users, as real processes: fork, take a user's identity for good, call, and carry the answer back.
 
-The kernel checks the identity of a process, so a promise about rights is only proven by a process that has no others. The
-child never returns into the test; an OSError comes back with its errno and is raised again in the test.
+The kernel checks the identity of a process, so a promise about rights is only proven by a process that has no others.
+The child never returns into the test; an OSError comes back with its errno and is raised again in the test.
 """
 
 from __future__ import annotations
