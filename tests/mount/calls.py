@@ -37,8 +37,10 @@ def refused(*codes: int) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        assert problem.errno in codes, f"{errno.errorcode.get(problem.errno or 0)} instead of {names}"
-        return
+        if problem.errno in codes:
+            return
+        seen = errno.errorcode.get(problem.errno or 0)
+        raise AssertionError(f"{seen} instead of {names}") from problem
     raise AssertionError(f"succeeded, but {names} is promised")
 
 
