@@ -50,6 +50,7 @@ MEANINGS = MappingProxyType(
 _BY_CODE = MappingProxyType(
     {code.name.lower(): code for code in ExitCode}
     | {"exists": ExitCode.REFUSED, "held": ExitCode.REFUSED, "changed_since": ExitCode.REFUSED}
+    | {"unanswered": ExitCode.UNEXPECTED}
 )
 
 PROBLEM_CODES = frozenset(_BY_CODE) - {"ok"}

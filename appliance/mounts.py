@@ -15,6 +15,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,28 @@ def probe(path: Path, deadline_s: float = 3.0) -> Answer:
         code = child.wait(deadline_s)
     except subprocess.TimeoutExpired:
         child.kill()
+        # It may stay in the kernel until the mount is aborted; somebody has to reap it then.
+        threading.Thread(target=child.wait, daemon=True, name="reap a mount's probe").start()
         return "hung"
     return "dead" if code in (errno.ENOTCONN, errno.ECONNABORTED) else "alive"
+
+
+def prepare_mount_point(path: Path, state: Path) -> Path:
+    """Makes `path` ready to be mounted on and returns it resolved: no stale mount, a directory, empty.
+
+    Raises MountPointUnusable when it is in use, not empty, or would lie over the drive's own `state`.
+    """
+    clean_stale(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        place = path.resolve(strict=True)
+        if next(place.iterdir(), None) is not None:
+            raise MountPointUnusable(path, "the directory is not empty, and a mount would hide what is in it")
+    except OSError as error:
+        raise MountPointUnusable(path, error.strerror or str(error)) from error
+    if state.resolve().is_relative_to(place):
+        raise MountPointUnusable(path, f"the drive's own state {state} lies under it")
+    return place
 
 
 def clean_stale(path: Path) -> int:

@@ -10,6 +10,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.errors import NoRights, OtherVersion, StateMissing
+
+LAYOUT = 1
+"""On disk: do not change what a number means."""
 STATE_VARIABLE = "HYBRID_DRIVE_STATE"
 SYSTEM_STATE = Path("/var/lib/hybrid-drive")
 SYSTEM_MOUNT = Path("/srv/drive")
@@ -26,6 +30,11 @@ class StatePlaces:
     @property
     def config(self) -> Path:
         return self.state / "config.toml"
+
+    @property
+    def layout(self) -> Path:
+        """The number of this layout, as text. `init` writes it last: without it there is no drive, or half of one."""
+        return self.state / "layout"
 
     @property
     def run(self) -> Path:
@@ -53,9 +62,35 @@ class StatePlaces:
         return self.log / "core.log"
 
     @property
+    def supervisor_log(self) -> Path:
+        return self.log / "supervisor.log"
+
+    @property
+    def command_log(self) -> Path:
+        """Where a command's unexpected error leaves its traceback."""
+        return self.log / "command.log"
+
+    @property
     def last_mount(self) -> Path:
         """Text: where this drive was mounted last, so that `doctor` can look there when the core is dead."""
         return self.state / "last-mount"
+
+
+def is_made(places: StatePlaces) -> bool:
+    """Whether a drive was made there to the end."""
+    return places.layout.exists()
+
+
+def require_drive(places: StatePlaces) -> None:
+    """Raises StateMissing when no drive was made there, OtherVersion when its layout is not ours."""
+    try:
+        found = places.layout.read_text().strip()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StateMissing(places.state) from error
+    except PermissionError as error:
+        raise NoRights(f"look into the state directory {places.state}") from error
+    if found != str(LAYOUT):
+        raise OtherVersion(places.state, found, LAYOUT)
 
 
 def is_clone(directory: Path) -> bool:

@@ -140,7 +140,7 @@ class ControlClient:
             raise self._unreachable(error) from error
         except httpx.TimeoutException as error:
             raise _problem(
-                "unexpected",
+                "unanswered",
                 f"The core did not answer within {limit:g} s; whether it did what was asked is not known. "
                 "`hybrid-drive doctor` looks into it.",
             ) from error

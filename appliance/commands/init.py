@@ -1,0 +1,44 @@
+"""`hybrid-drive init`: make a drive."""
+
+import errno
+
+from appliance.commands.options import Json, State, places_of
+from appliance.commands.output import print_json
+from appliance.config import read_config, write_default_config
+from appliance.control.protocol import ControlProblem, Problem
+from appliance.errors import DiskFull, NoRights
+from appliance.lock import holding
+from appliance.places import LAYOUT, StatePlaces, is_made
+
+
+def init(state: State = None, json: Json = False) -> None:
+    """Makes an empty drive in the state directory; refuses to touch one that is there."""
+    places = places_of(state)
+    if is_made(places):
+        message = f"There is a drive in {places.state} already; it was left alone. Name another place with --state."
+        raise ControlProblem(Problem(code="exists", message=message))
+    make_drive(places)
+    if json:
+        print_json({"state": str(places.state)})
+    else:
+        print(f"A drive was made in {places.state}.")
+        print(f"Start it with: hybrid-drive serve --state {places.state}")
+
+
+def make_drive(places: StatePlaces) -> None:
+    """Makes the state directory, its configuration and the engine's part. Raises ApplianceError."""
+    from appliance.assemble import make_state
+
+    try:
+        places.state.mkdir(parents=True, exist_ok=True, mode=0o711)
+        places.log.mkdir(exist_ok=True, mode=0o750)
+    except PermissionError as error:
+        raise NoRights(f"make a drive in {places.state}") from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(places.state, 0, 2**20) from error
+        raise
+    with holding(places):
+        write_default_config(places.config)
+        make_state(places.state, read_config(places.config))
+        places.layout.write_text(f"{LAYOUT}\n")

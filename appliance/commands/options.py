@@ -1,0 +1,39 @@
+"""The options that commands share, and what their absence means."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.places import StatePlaces, default_mount, default_state
+
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="State directory. Default: $HYBRID_DRIVE_STATE, else ./.drive in a clone, else /var/lib/hybrid-drive.",
+        show_default=False,
+    ),
+]
+Mount = Annotated[
+    Path | None,
+    typer.Option(
+        "--mount",
+        metavar="DIR",
+        help="Where to mount. Default: ./drive beside a clone's ./.drive, else /srv/drive.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
+
+
+def places_of(state: Path | None) -> StatePlaces:
+    """The places of the named state directory, or of the default one; absolute."""
+    cwd = Path.cwd()
+    return StatePlaces(cwd / state if state is not None else default_state(cwd))
+
+
+def mount_of(mount: Path | None, places: StatePlaces) -> Path:
+    """The named mount point, or the default one; absolute."""
+    return Path.cwd() / mount if mount is not None else default_mount(places.state)

@@ -1,0 +1,61 @@
+"""How commands print: JSON for programs, words and tables for people. Rich is loaded only when a table is drawn."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def print_json(value: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None:
+    """One JSON value on stdout; pure ASCII, so that a name that is not UTF-8 survives as an escape."""
+    if isinstance(value, BaseModel):
+        plain: Any = value.model_dump(mode="json")
+    elif isinstance(value, dict):
+        plain = value
+    else:
+        plain = [item.model_dump(mode="json") for item in value]
+    print(json.dumps(plain))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, nothing: str) -> None:
+    """A table, or the sentence `nothing` when there are no rows. Plain columns where stdout is not a terminal."""
+    lines = list(rows)
+    if not lines:
+        print(nothing)
+    elif not sys.stdout.isatty():
+        for line in lines:
+            print("\t".join(line))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+        for line in lines:
+            table.add_row(*(Text(printable(cell)) for cell in line))
+        Console().print(table)
+
+
+def printable(name: str) -> str:
+    """A name for a person's eyes: what is not UTF-8, or moves the cursor, becomes an escape."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def size_text(size_bytes: int) -> str:
+    """`1.5 GiB`; three significant digits at most."""
+    size, unit = float(size_bytes), 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    digits = 0 if unit == 0 or size >= 100 else 1
+    return f"{size:.{digits}f} {_UNITS[unit]}"
+
+
+def instant_text(instant: datetime | None) -> str:
+    """An instant as the names of snapshots have it, in UTC, readable."""
+    return "never" if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,23 @@
+"""`hybrid-drive status`: one honest look at the running drive."""
+
+from appliance.commands.options import Json, State, places_of
+from appliance.commands.output import instant_text, print_json, size_text
+from appliance.control.client import ControlClient
+
+
+def status(state: State = None, json: Json = False) -> None:
+    """Says whether the drive serves, what it holds and how its cache is."""
+    with ControlClient(places_of(state).control_socket) as core:
+        now = core.status()
+    if json:
+        print_json(now)
+        return
+    cache = now.cache
+    word = {"serving": "serving", "read_only": "READ-ONLY", "starting": "starting"}[now.state]
+    print(f"The drive is {word} at {now.mount}" + (f": {now.reason}" if now.reason else "."))
+    print(f"  files      {now.files}, {now.snapshots} snapshots, {size_text(now.free_bytes)} free")
+    print(f"  durable    last cut {instant_text(now.last_cut)}, {now.uncommitted_rows} changed rows since")
+    print(f"  cache      {size_text(cache.allocated_bytes)} of {size_text(cache.budget_bytes)}", end="")
+    print(f", {size_text(cache.precious_bytes)} of it exist nowhere else")
+    print(f"  jobs       {now.jobs_running} running")
+    print(f"  running    since {instant_text(now.started)}, version {now.version}")

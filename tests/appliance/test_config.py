@@ -1,0 +1,80 @@
+"""The configuration is usable or refused with one sentence that names key, value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.config import DEFAULT_TEXT, Budget, Config, parse_config, parse_size, read_config, write_default_config
+from appliance.errors import ConfigInvalid
+
+
+def test_no_file_and_the_written_default_mean_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    assert read_config(file) == Config()
+    write_default_config(file)
+    assert file.read_text() == DEFAULT_TEXT
+    assert read_config(file) == Config()
+
+
+def test_the_default_never_overwrites(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[cuts]\nmax_rows = 7\n")
+    write_default_config(file)
+    assert read_config(file).cuts.max_rows == 7
+
+
+def test_every_key_is_read() -> None:
+    config = parse_config(
+        '[drive]\nsize = "1 TiB"\n[cache]\nbudget = "64 GiB"\n'
+        '[cuts]\nperiod_s = 2\nmax_rows = 10\nmax_dirty_bytes = 4096\n[log]\nlevel = "debug"\n'
+    )
+    assert config.drive.size_bytes == 2**40
+    assert config.cache.budget == Budget(size_bytes=64 * 2**30)
+    assert (config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes) == (2.0, 10, 4096)
+    assert config.log.level == "debug"
+
+
+def test_a_budget_is_a_share_of_what_is_free_or_a_size() -> None:
+    assert parse_config('[cache]\nbudget = "25%"').cache.budget.resolve(400) == 100
+    assert parse_config("[cache]\nbudget = 67108864").cache.budget.resolve(400) == 67108864
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("64 MiB", 64 * 2**20), ("1.5gib", 3 * 2**29), ("7", 7), (0, 0), ("12 B", 12), (" 1 KiB ", 1024)],
+)
+def test_sizes(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["10 TB", "", "MiB", "-1", -1, True, 1.5, None, "1 2"])
+def test_what_is_no_size(text: object) -> None:
+    with pytest.raises(ValueError, match="64 MiB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[cahce]\n", ("[cahce]", "drive, cache, cuts, log")),
+        ("[cuts]\nperiod = 5\n", ("[cuts] period", "period_s, max_rows, max_dirty_bytes")),
+        ("[cuts]\nperiod_s = 0\n", ("[cuts] period_s = 0", "0.1 to 60")),
+        ("[cuts]\nperiod_s = true\n", ("True", "0.1 to 60")),
+        ("[cuts]\nmax_rows = 1.5\n", ("1.5", "whole number")),
+        ('[cache]\nbudget = "0%"\n', ("'0%'", "80%")),
+        ('[cache]\nbudget = "x%"\n', ("'x%'", "80%")),
+        ('[cache]\nbudget = "1 MiB"\n', ("at least", "64 MiB")),
+        ("[drive]\nsize = 0\n", ("size = 0", "10 TiB")),
+        ('[log]\nlevel = "loud"\n', ("'loud'", "debug, info, warning or error")),
+        ("[log]\nlevel = []\n", ("[]", "debug, info, warning or error")),
+        ("drive = 3\n", ("[drive]",)),
+        ("[drive\n", ("TOML",)),
+    ],
+)
+def test_a_refusal_names_key_value_and_what_is_allowed(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigInvalid) as caught:
+        read_config(file)
+    for word in (str(file), *words):
+        assert word in str(caught.value)
