@@ -1,0 +1,56 @@
+"""Building the object graph from a state directory and a configuration, and no other logic.
+
+Errors of the engine become the appliance's here: sentences with a way out.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.config import Config
+from appliance.errors import Damaged, DiskFull, OtherVersion, StateMissing
+from cachefs.cut import CutPolicy
+from cachefs.database import FORMAT_VERSION
+from cachefs.errors import DatabaseDamaged, StorageBroken, WrongVersion
+from cloud_tier.clock import SystemClock
+from vfs import state as engine_state
+from vfs.drive import Drive
+
+LEAST_FREE_BYTES = 64 << 20
+
+
+def make_state(state: Path, config: Config) -> None:
+    """Make the engine's part of a new drive. Raises DiskFull."""
+    require_space(state)
+    engine_state.make_state(state, SystemClock(), os.geteuid(), os.getegid())
+
+
+def require_space(state: Path) -> None:
+    """Raise DiskFull if the disk has too little room to work safely."""
+    disk = os.statvfs(state)
+    free = disk.f_bavail * disk.f_frsize
+    if free < LEAST_FREE_BYTES:
+        raise DiskFull(state, free, LEAST_FREE_BYTES)
+
+
+async def open_drive(state: Path, config: Config) -> Drive:
+    """Open the drive and recover. Raises StateMissing, OtherVersion, Damaged, DiskFull."""
+    require_space(state)
+    policy = CutPolicy(config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes)
+    with _told(state):
+        return await Drive.open(
+            state, policy=policy, limit_bytes=config.cache.budget.size_bytes or 0, size_bytes=config.drive.size_bytes
+        )
+
+
+@contextmanager
+def _told(state: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StateMissing(state) from error
+    except WrongVersion as error:
+        raise OtherVersion(state, error.found, FORMAT_VERSION) from error
+    except (DatabaseDamaged, StorageBroken) as error:
+        raise Damaged(str(error)) from error

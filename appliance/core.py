@@ -1,0 +1,90 @@
+"""The core process: start and stop order of everything that serves the mount.
+
+    start   lock and recover the state · mount · background work · companion · control socket · ready
+    stop    (SIGTERM, SIGINT, or somebody unmounted) control socket · unmount while still serving · last cut · unlock
+
+A failed sync or a rolled-back transaction ends the core at once: the mount is taken away, what was acknowledged is in the
+intent log, and the next start goes on from there (T3).
+"""
+
+import logging
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from appliance.assemble import open_drive
+from appliance.config import Config
+from appliance.control.server import serve_control
+from appliance.errors import NoFuse
+from appliance.mounts import set_read_ahead
+from appliance.places import StatePlaces
+from appliance.service import CoreService
+from cachefs.errors import StorageBroken
+from vfs.fuse.mount import Mount, mounted
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD_KIB = 1024
+
+
+def run_core(state: Path, mount: Path, config: Config) -> int:
+    """Serve the drive until told to stop. Returns the exit code. Raises ApplianceError."""
+    return trio.run(_core, StatePlaces(state), mount, config)
+
+
+async def _core(places: StatePlaces, path: Path, config: Config) -> int:
+    check_fuse()
+    drive = await open_drive(places.state, config)
+    try:
+        async with mounted(drive, path) as mount:
+            return await _serve(mount, places)
+    except RuntimeError as error:
+        raise NoFuse(f"the kernel refused the mount ({error})") from error
+    finally:
+        await drive.close()
+
+
+def check_fuse() -> None:
+    """Raise NoFuse, in words, if this machine cannot mount."""
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError as error:
+        raise NoFuse("there is no /dev/fuse on this machine") from error
+    except OSError as error:
+        raise NoFuse(f"/dev/fuse cannot be opened ({error.strerror})") from error
+
+
+async def _serve(mount: Mount, places: StatePlaces) -> int:
+    code = 0
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_unmounted, mount, nursery.cancel_scope)
+            nursery.start_soon(mount.drive.run)
+            await nursery.start(mount.flusher.run)
+            set_read_ahead(mount.path, READ_AHEAD_KIB)
+            service = CoreService(mount)
+            await nursery.start(service.run)
+            await nursery.start(partial(serve_control, service, places.control_socket, core_uid=os.geteuid()))
+            nursery.start_soon(_stop_on_signal, mount)
+            log.info("mounted at %s", mount.path)
+    except* StorageBroken as group:
+        for error in group.exceptions:
+            log.error("the core ends, to start again from what is safe: %s", error)
+        code = 1
+    return code
+
+
+async def _until_unmounted(mount: Mount, scope: trio.CancelScope) -> None:
+    await mount.run()
+    log.info("unmounted")
+    scope.cancel()
+
+
+async def _stop_on_signal(mount: Mount) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            log.info("stopping")
+            await mount.unmount()

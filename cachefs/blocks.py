@@ -1,0 +1,126 @@
+"""Blocks: the state machine OPEN → SEALED, and the rows behind it.
+
+A `Block` in memory is the truth while it is loaded; its rows are written at the next flush. A block is OPEN until it
+is named by its content. An OPEN block may be written in place only while nobody else can see its bytes (I2):
+`is_writable` is that rule, and the only place where it stands.
+
+Whether a block is still needed is not counted but asked: it dies when the last extent that points at it, live or
+history, is gone. The layer above says so by `drop`.
+"""
+
+from collections import OrderedDict
+
+from cachefs.counters import Counters
+from cachefs.database import Database
+from cachefs.errors import UnknownBlock
+from cachefs.segments import Segment, Segments
+
+MAX_BLOCK_BYTES = 4 << 20
+CACHED_BLOCKS = 50_000  # clean blocks kept in memory, about 250 bytes each
+
+
+class Block:
+    """One run of bytes. `length` counts the bytes ever written; [length, capacity) of its place is fresh."""
+
+    __slots__ = ("block_id", "born", "capacity", "is_frozen", "is_new", "length", "number", "offset", "segment", "shared")
+
+    def __init__(
+        self, number: int, block_id: bytes | None, length: int, born: int, shared: bool, segment: Segment, offset: int, capacity: int
+    ) -> None:
+        self.number = number
+        self.block_id = block_id
+        self.length = length
+        self.born = born
+        self.shared = shared
+        self.segment = segment
+        self.offset = offset
+        self.capacity = capacity
+        self.is_frozen = False
+        self.is_new = False
+
+    def is_writable(self, newest_kept: int) -> bool:
+        """Whether its bytes may be changed in place: OPEN, born after every state that is kept, in one content only, not being sealed (I2)."""
+        return self.born > newest_kept and self.block_id is None and not self.shared and not self.is_frozen
+
+
+class Blocks:
+    """The block table: loaded blocks, and which of them have unwritten rows."""
+
+    def __init__(self, database: Database, segments: Segments, counters: Counters) -> None:
+        self._database = database
+        self._segments = segments
+        self._counters = counters
+        self._loaded: OrderedDict[int, Block] = OrderedDict()
+        self._dirty: dict[int, Block] = {}
+
+    def get(self, number: int) -> Block:
+        """The block. Raises UnknownBlock when it has no row or is not held here."""
+        block = self._loaded.get(number)
+        if block is None:
+            block = self._load(number)
+        return block
+
+    def _load(self, number: int) -> Block:
+        row = self._database.row(
+            "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks JOIN residency USING (block) WHERE block = ?",
+            (number,),
+        )
+        if row is None:
+            raise UnknownBlock(number)
+        block_id, length, born, shared, segment, offset, capacity = row
+        block = Block(number, block_id, length, born, bool(shared), self._segments[segment], offset, capacity)
+        self._loaded[number] = block
+        if len(self._loaded) > CACHED_BLOCKS + len(self._dirty):
+            self._shrink()
+        return block
+
+    def _shrink(self) -> None:
+        for _ in range(1000):
+            number, block = self._loaded.popitem(last=False)
+            if number in self._dirty:
+                self._loaded[number] = block
+
+    def create(self, capacity: int, born: int) -> Block:
+        """A new OPEN block with room for `capacity` bytes and none written. It gets rows once `touch` is called."""
+        number = self._counters.next("block")
+        segment, offset = self._segments.allocate(capacity)
+        block = Block(number, None, 0, born, False, segment, offset, -capacity % 4096 + capacity)
+        block.is_new = True
+        self._loaded[number] = block
+        return block
+
+    def touch(self, block: Block) -> None:
+        """Its row must be written at the next flush."""
+        self._dirty[block.number] = self._loaded[block.number] = block
+
+    def share(self, number: int) -> None:
+        """From now on more than one content may point at the block."""
+        block = self.get(number)
+        if not block.shared:
+            block.shared = True
+            self.touch(block)
+
+    def drop(self, number: int) -> None:
+        """No extent points at the block any more: free its place and forget it, in the running transaction."""
+        block = self.get(number)
+        self._segments.free(block.segment, block.offset, block.capacity)
+        if not block.is_new:
+            self._database.write("DELETE FROM residency WHERE block = ?", (number,))
+            self._database.write("DELETE FROM blocks WHERE block = ?", (number,))
+        self._dirty.pop(number, None)
+        self._loaded.pop(number, None)
+
+    def flush(self) -> None:
+        """Write the rows of blocks that changed."""
+        write = self._database.write
+        for block in self._dirty.values():
+            if block.is_new:
+                write("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (block.number, block.block_id, block.length, block.born, int(block.shared)))
+                write("INSERT INTO residency VALUES (?, ?, ?, ?)", (block.number, block.segment.number, block.offset, block.capacity))
+                block.is_new = False
+            else:
+                write(
+                    "UPDATE blocks SET block_id = ?, length = ?, shared = ? WHERE block = ?",
+                    (block.block_id, block.length, int(block.shared), block.number),
+                )
+        self._dirty.clear()

@@ -1,0 +1,279 @@
+"""The durability protocol: three promises of growing strength, one task that keeps them.
+
+    log point   `log()`          close(2)   written out to the intent log: survives the death of the core
+    sync point  `wait_synced()`  fsync(2)   segments and intent log synced: survives a power loss
+    cut         `wait_cut()`     periodic   rows committed by SQLite: bounds the log, lets freed bytes go
+
+Bytes before rows (I6). A sync point takes its measure first: it writes all rows out, notes the log's length and which
+segments are unsynced, syncs those, and only then marks the log as durable up to that length. Rows that arrive during
+the sync lie behind the mark (T1). A cut cannot choose which rows SQLite commits, so it closes the gate instead:
+
+    step                                   died here → what is left
+    1 sync segments, operations go on      the log of the last cut, whole or up to its mark
+    2 close the gate, wait for writers
+    3 sync what was written during 1
+    4 write rows out, make the next log    as before; the next log is empty and belongs to no cut yet
+    5 COMMIT                               core dead: the new cut. Power lost: the new cut or the old one with its log,
+                                           which is still there
+    6 open the gate, sync SQLite's log     the same
+    7 remove the old log, punch freed      the new cut; the queue is punched at the next start
+
+Every fsync that waits when a round begins is answered by that round. A sync or commit that fails is never tried again as
+success: `broken` is set, everybody who waits gets the error, and the core ends.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from cachefs.counters import Counters
+from cachefs.database import Database
+from cachefs.disk import Disk
+from cachefs.errors import StorageBroken
+from cachefs.gate import Gate
+from cachefs.intent_log import IntentLog, boot_id
+from cachefs.segments import Freed, Segment, Segments
+from cloud_tier.clock import Clock
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_WAL_BYTES = 8 << 20
+PENDING_STATEMENTS = 2000  # written out to the log beyond this, to bound memory
+
+
+@dataclass(frozen=True)
+class CutPolicy:
+    """When a cut is made: after `period_s` of having something to commit, or sooner at so many rows or bytes."""
+
+    period_s: float = 5.0
+    max_rows: int = 2_000
+    max_bytes: int = 256 << 20
+
+
+class Cuts:
+    """The one writer of durable states. `run` must be running for the waiting calls to return."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: Path,
+        database: Database,
+        segments: Segments,
+        local_counters: Counters,
+        clock: Clock,
+        policy: CutPolicy = CutPolicy(),  # noqa: B008  (frozen)
+    ) -> None:
+        self.gate = Gate()
+        self.flushers: list[Callable[[], None]] = []
+        self.broken: StorageBroken | None = None
+        self.last_cut_ns = clock.now_ns()
+        self.unsynced_bytes = 0
+        self._disk = disk
+        self._directory = directory
+        self._database = database
+        self._segments = segments
+        self._counters = local_counters
+        self._clock = clock
+        self._policy = policy
+        self._boot = boot_id()
+        self._log: IntentLog | None = None
+        self._wal_fd = -1
+        self._rows = 0
+        self._threads = trio.CapacityLimiter(4)
+        self._wanted = trio.Event()
+        self._sync_waiters: list[trio.Event] = []
+        self._cut_waiters: list[trio.Event] = []
+
+    # --- for operations ---
+
+    def log(self) -> None:
+        """Log point: whatever was done before this call survives the death of the core."""
+        for flush in self.flushers:
+            flush()
+        self._write_out()
+
+    def _write_out(self) -> None:
+        pending = self._database.pending
+        if not pending:
+            return
+        assert self._log is not None
+        try:
+            self._log.append(pending)
+        except OSError as error:
+            raise self._break(StorageBroken(f"the intent log could not be written: {error}")) from error
+        self._rows += len(pending)
+        pending.clear()
+        if self._rows > self._policy.max_rows:
+            self._wanted.set()
+
+    def note_written(self, size_bytes: int) -> None:
+        """Count bytes written to precious segments; a cut comes early when there are many."""
+        self.unsynced_bytes += size_bytes
+        if self.unsynced_bytes > self._policy.max_bytes:
+            self._wanted.set()
+        if len(self._database.pending) > PENDING_STATEMENTS:
+            self._write_out()
+
+    async def wait_synced(self) -> None:
+        """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
+        await self._wait(self._sync_waiters)
+
+    async def wait_cut(self) -> None:
+        """Return once a cut that holds everything done before this call is durable. Raises StorageBroken."""
+        await self._wait(self._cut_waiters)
+
+    async def _wait(self, waiters: list[trio.Event]) -> None:
+        if self.broken is None:
+            event = trio.Event()
+            waiters.append(event)
+            self._wanted.set()
+            await event.wait()
+        if self.broken is not None:
+            raise self.broken
+
+    @property
+    def number(self) -> int:
+        """Number of the last cut."""
+        return self._counters.last("cut")
+
+    def uncommitted_rows(self) -> int:
+        """Changed rows that the last cut does not hold."""
+        return self._rows + len(self._database.pending)
+
+    # --- the task ---
+
+    async def run(self) -> None:
+        """Make sync points and cuts for ever. Raises StorageBroken when one fails, after telling everybody who waits."""
+        due = trio.current_time() + self._policy.period_s
+        while True:
+            with trio.move_on_at(due):
+                await self._wanted.wait()
+            self._wanted = trio.Event()
+            try:
+                is_late = trio.current_time() >= due
+                is_large = self._rows > self._policy.max_rows or self.unsynced_bytes > self._policy.max_bytes
+                if self._cut_waiters or is_large or (is_late and (self._sync_waiters or not self._is_idle())):
+                    await self.cut()
+                    due = trio.current_time() + self._policy.period_s
+                elif is_late:
+                    due = trio.current_time() + self._policy.period_s
+                elif self._sync_waiters:
+                    await self._sync_round()
+            except (StorageBroken, OSError) as error:
+                raise self._break(error) from error
+
+    def _break(self, error: Exception) -> StorageBroken:
+        if self.broken is None:
+            self.broken = error if isinstance(error, StorageBroken) else StorageBroken(f"a sync failed: {error}")
+        for event in (*self._sync_waiters, *self._cut_waiters):
+            event.set()
+        self._sync_waiters.clear()
+        self._cut_waiters.clear()
+        return self.broken
+
+    async def _sync_round(self) -> None:
+        waiters, self._sync_waiters = self._sync_waiters, []
+        try:
+            self.log()
+            assert self._log is not None
+            intents, length = self._log, self._log.length
+            unsynced = self._take_unsynced()
+            await trio.to_thread.run_sync(self._sync_to_mark, intents, length, unsynced, limiter=self._threads)
+        except BaseException:
+            self._sync_waiters.extend(waiters)
+            raise
+        for event in waiters:
+            event.set()
+
+    def _take_unsynced(self) -> list[Segment]:
+        self.unsynced_bytes = 0
+        return self._segments.take_unsynced()
+
+    def _sync_to_mark(self, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
+        self._sync_segments(unsynced)
+        intents.mark(length)
+        intents.sync()
+
+    def _sync_segments(self, unsynced: list[Segment]) -> None:
+        for segment in unsynced:
+            self._disk.sync(segment.fd)
+        if self._segments.directory_dirty:
+            self._segments.directory_dirty = False
+            self._disk.sync_directory(self._segments.directory)
+
+    async def cut(self) -> None:
+        """Make one cut now. Only `run`, and the start and end of the drive when `run` is not running, call this."""
+        in_thread = trio.to_thread.run_sync
+        cut_waiters, self._cut_waiters = self._cut_waiters, []
+        sync_waiters, self._sync_waiters = self._sync_waiters, []
+        try:
+            await in_thread(self._sync_segments, self._take_unsynced(), limiter=self._threads)
+            await self.gate.close()
+            try:
+                unsynced = self._take_unsynced()
+                if unsynced or self._segments.directory_dirty:
+                    await in_thread(self._sync_segments, unsynced, limiter=self._threads)
+                old, freed = self._commit()
+            finally:
+                self.gate.open()
+            await in_thread(self._make_durable, limiter=self._threads)
+        except BaseException:
+            self._cut_waiters.extend(cut_waiters)
+            self._sync_waiters.extend(sync_waiters)
+            raise
+        self.last_cut_ns = self._clock.now_ns()
+        for event in (*cut_waiters, *sync_waiters):
+            event.set()
+        self._segments.made_durable(freed)
+        await in_thread(self._tidy, old, limiter=self._threads)
+        await self._reclaim()
+
+    def _is_idle(self) -> bool:
+        for flush in self.flushers:
+            flush()
+        return not self._database.pending and not self._rows and not self.unsynced_bytes
+
+    def _commit(self) -> tuple[IntentLog | None, list[Freed]]:
+        for flush in self.flushers:
+            flush()
+        cut = self._counters.next("cut")
+        self._counters.flush()
+        self._segments.flush()
+        following = IntentLog(self._disk, self._directory, cut, self._boot)
+        self._database.commit()
+        self._database.begin()
+        old, self._log = self._log, following
+        self._rows = 0
+        return old, self._segments.take_freed()
+
+    def _make_durable(self) -> None:
+        if self._wal_fd < 0:
+            self._wal_fd = self._disk.open(self._database.wal_path, create=False)
+            self._disk.sync_directory(self._database.path.parent)
+        self._disk.sync(self._wal_fd)
+        self._disk.sync_directory(self._directory)  # the next log must be found before its first mark counts
+
+    def _tidy(self, old: IntentLog | None) -> None:
+        if old is not None:
+            old.close()
+            self._disk.unlink(old.path)
+        if os.fstat(self._wal_fd).st_size > CHECKPOINT_WAL_BYTES:
+            self._database.checkpoint()
+
+    async def _reclaim(self) -> None:
+        while freed := self._segments.take_reclaimable():
+            await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._threads)
+            await self.gate.wait_open()
+            with self._database.operation:
+                self._segments.forget(freed)
+
+    def close(self) -> None:
+        """Close the files. No promise: make a cut before."""
+        if self._log is not None:
+            self._log.close()
+        if self._wal_fd >= 0:
+            self._disk.close(self._wal_fd)

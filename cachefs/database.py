@@ -1,0 +1,168 @@
+"""The drive's one SQLite database: opening it, operations, statements that survive a crash.
+
+One connection writes, from the core's trio thread, inside one long transaction that begins right after the last cut and
+ends at the next. What an operation changes is a savepoint of it: all of it happens or nothing (T3). Every changing
+statement goes through `write`, which also remembers it, so that the intent log can repeat it after a crash.
+
+`synchronous=NORMAL` and no automatic checkpoint: COMMIT never waits for the disk on the loop (T16). The cut syncs the
+write-ahead log itself, and `checkpoint` runs on a connection of its own, in a thread.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import apsw
+
+from cachefs.errors import DatabaseDamaged, StorageBroken, TransactionLost, WrongVersion
+
+APPLICATION_ID = 0x48447276  # "HDrv"
+FORMAT_VERSION = 1
+
+Parameters = Sequence[Any]
+Statement = tuple[str, Parameters]
+
+_READ_WRITE = apsw.SQLITE_OPEN_READWRITE
+_DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+
+
+class Operation:
+    """`with database.operation:` one savepoint. An exception undoes its rows and forgets its statements."""
+
+    __slots__ = ("_database", "_marks")
+
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+        self._marks: list[int] = []
+
+    def __enter__(self) -> None:
+        self._database.connection.execute("SAVEPOINT operation")
+        self._marks.append(len(self._database.pending))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        database, mark = self._database, self._marks.pop()
+        if kind is None:
+            database.connection.execute("RELEASE operation")
+            return
+        del database.pending[mark:]
+        if not database.connection.in_transaction:
+            raise TransactionLost("SQLite rolled back everything since the last cut") from error
+        database.connection.execute("ROLLBACK TO operation")
+        database.connection.execute("RELEASE operation")
+
+
+class Database:
+    """One open database. Not safe for threads; `reader` gives a connection for another thread."""
+
+    def __init__(self, path: Path, connection: apsw.Connection, vfs: str | None) -> None:
+        self.path = path
+        self.connection = connection
+        self.pending: list[Statement] = []  # changing statements that the intent log does not hold yet
+        self.operation = Operation(self)
+        self._vfs = vfs
+        self._cursor = connection.cursor()
+
+    @classmethod
+    def create(cls, path: Path, schemas: Iterable[str], *, vfs: str | None = None) -> "Database":
+        """Make a new database with the tables of `schemas`. Raises FileExistsError where there is one."""
+        if path.exists():
+            raise FileExistsError(path)
+        connection = apsw.Connection(str(path), flags=_READ_WRITE | apsw.SQLITE_OPEN_CREATE, vfs=vfs)
+        connection.pragma("page_size", 4096)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", FORMAT_VERSION)
+        connection.pragma("journal_mode", "wal")
+        database = cls(path, connection, vfs)
+        database._settle()
+        with connection:
+            for schema in schemas:
+                for _ in connection.execute(schema):
+                    pass
+        return database
+
+    @classmethod
+    def open(cls, path: Path, *, vfs: str | None = None) -> "Database":
+        """Open an existing database. Raises DatabaseDamaged, WrongVersion, FileNotFoundError."""
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        try:
+            connection = apsw.Connection(str(path), flags=_READ_WRITE, vfs=vfs)
+            if connection.pragma("application_id") != APPLICATION_ID:
+                raise DatabaseDamaged(f"{path.name} is not the database of a Hybrid Drive")
+            version = connection.pragma("user_version")
+            if version != FORMAT_VERSION:
+                raise WrongVersion(version, FORMAT_VERSION)
+            connection.pragma("journal_mode", "wal")
+            database = cls(path, connection, vfs)
+            database._settle()
+        except _DAMAGE as error:
+            raise DatabaseDamaged(f"{path.name}: {error}") from error
+        return database
+
+    def _settle(self) -> None:
+        self.connection.set_busy_timeout(10_000)
+        for name, value in (("synchronous", "normal"), ("wal_autocheckpoint", 0), ("cache_size", -65536), ("temp_store", "memory")):
+            self.connection.pragma(name, value)
+
+    def reader(self) -> apsw.Connection:
+        """A second, read-only connection; it sees what the last cut committed. Its user closes it."""
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY, vfs=self._vfs)
+        connection.set_busy_timeout(10_000)
+        return connection
+
+    def begin(self) -> None:
+        """Open the long transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Close the long transaction; what `pending` held is in the database now. Raises StorageBroken."""
+        try:
+            self.connection.execute("COMMIT")
+        except apsw.Error as error:
+            raise StorageBroken(f"the database could not commit: {error}") from error
+        self.pending.clear()
+
+    def write(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one changing statement, to be repeated after a crash. Raises TransactionLost, StorageBroken."""
+        try:
+            self._cursor.execute(sql, parameters)
+        except (apsw.FullError, apsw.IOError, apsw.NoMemError, *_DAMAGE) as error:
+            if not self.connection.in_transaction:
+                raise TransactionLost(f"SQLite rolled back everything since the last cut: {error}") from error
+            raise StorageBroken(f"the database could not be written: {error}") from error
+        self.pending.append((sql, parameters))
+
+    def write_many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """`write` for each row."""
+        for row in rows:
+            self.write(sql, row)
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """All rows of a query, as tuples."""
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Parameters = ()) -> Any:
+        """The first row, or None."""
+        return self.connection.execute(sql, parameters).fetchone()
+
+    @property
+    def wal_path(self) -> Path:
+        """SQLite's write-ahead log beside the database."""
+        return self.path.with_name(self.path.name + "-wal")
+
+    def checkpoint(self) -> None:
+        """Move committed pages from the write-ahead log into the database. Blocks on the disk: call it in a thread."""
+        connection = apsw.Connection(str(self.path), flags=_READ_WRITE, vfs=self._vfs)
+        try:
+            connection.pragma("synchronous", "normal")
+            connection.pragma("wal_autocheckpoint", 0)
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            pass  # somebody else checkpoints; the next cut tries again
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connection. An open transaction is rolled back."""
+        self.connection.close()

@@ -1,0 +1,54 @@
+"""What can go wrong with local bytes and rows.
+
+    CacheError
+    ├── StorageFull        no room is left for what was asked; nothing was changed; free space and ask again
+    ├── StorageBroken      the disk or SQLite refused an I/O: whatever was not acknowledged may be gone, the core must end
+    │   └── TransactionLost    SQLite rolled the open transaction back: rows and memory no longer agree
+    ├── BytesDamaged       stored bytes are not what was written; never served as good
+    ├── DatabaseDamaged    the database cannot be read
+    ├── WrongVersion       the database was written by another version of the format
+    └── UnknownBlock       no such block, or its bytes are gone
+
+Only `StorageFull` may be retried by the caller.
+"""
+
+
+class CacheError(Exception):
+    """Base of everything raised by cachefs."""
+
+
+class StorageFull(CacheError):
+    """The local disk or the budget has no room."""
+
+
+class StorageBroken(CacheError):
+    """An I/O failed in a way after which memory and disk may disagree; the core ends and starts again from the last cut."""
+
+
+class TransactionLost(StorageBroken):
+    """SQLite rolled back everything since the last cut (full disk or I/O error in the middle of a statement)."""
+
+
+class BytesDamaged(CacheError):
+    """Bytes that were read are not the bytes that were written."""
+
+
+class DatabaseDamaged(CacheError):
+    """SQLite says the file is not a sound database."""
+
+
+class WrongVersion(CacheError):
+    """The format version of the database is not one this program can read."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the state directory has format version {found}; this program knows {known}")
+        self.found = found
+        self.known = known
+
+
+class UnknownBlock(CacheError):
+    """A block number that has no row, or whose bytes are not held."""
+
+    def __init__(self, block: int) -> None:
+        super().__init__(f"block {block} is not known")
+        self.block = block

@@ -1,0 +1,156 @@
+"""What happened since the last cut, in a file, so that a crash of the core costs nothing that was acknowledged.
+
+SQLite commits only at a cut, seconds apart. In between, `close` and `fsync` must already be answered. So every changing
+statement is also appended here, in batches; each batch leaves the database consistent. After a crash the batches are
+run again on top of the last cut, as ZFS replays its intent log. Statements carry all their values (no time, no random
+numbers), so running them again gives the same rows.
+
+What may be believed after a crash depends on what died:
+  * only the core: the page cache is intact, so every whole batch is there, and so are the bytes its rows name;
+  * the machine (another boot id): only what lies before the last *mark*. A mark is written, and the file synced, after
+    the segments were synced; it names the length of the log at the moment when that sync began. So a row that came in
+    during the sync (T1: its bytes are not on disk) lies behind the mark.
+
+File `intents/<cut>.log` holds what came after cut number <cut>, little endian:
+    header   8 bytes "HDintent" | u32 version = 1 | u64 cut | 16 bytes boot id
+    record   u32 length | u32 crc | u8 kind | body      (length counts the body; crc = crc32 over kind and body, chained
+                                                         from the record before, the header's crc first)
+    kind 1   a batch: msgpack list of [statement number, value, …]
+    kind 2   a mark: u64 length of the log that is durable with all bytes its rows name
+    kind 3   a statement: u32 number | its text
+"""
+
+import struct
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+
+from cachefs.database import Database, Statement
+from cachefs.disk import Disk
+
+MAGIC = b"HDintent"
+VERSION = 1
+BATCH, MARK, STATEMENT = 1, 2, 3  # on disk: do not change
+_HEADER = struct.Struct("<8sIQ16s")
+_RECORD = struct.Struct("<IIB")
+_NUMBER = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q")
+
+_pack = msgpack.Packer(use_bin_type=True).pack
+
+
+def boot_id() -> bytes:
+    """16 bytes that differ between two starts of the machine, so between two lives of the page cache."""
+    return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
+
+
+class IntentLog:
+    """One open log file, appended to by the core."""
+
+    def __init__(self, disk: Disk, directory: Path, cut: int, boot: bytes) -> None:
+        self.path = directory / f"{cut}.log"
+        self._disk = disk
+        self._fd = disk.open(self.path, create=True)
+        header = _HEADER.pack(MAGIC, VERSION, cut, boot)
+        disk.pwrite(self._fd, header, 0)
+        self._crc = zlib.crc32(header)
+        self._numbers: dict[str, int] = {}
+        self._lock = threading.Lock()  # a mark comes from the thread that synced, batches come from the loop
+        self.length = len(header)
+
+    def append(self, statements: Iterable[Statement]) -> None:
+        """Append one batch. When this returns, it survives the death of the core, not that of the machine."""
+        numbers = self._numbers
+        batch: list[list[Any]] = []
+        with self._lock:
+            pieces: list[bytes] = []
+            for sql, parameters in statements:
+                number = numbers.get(sql)
+                if number is None:
+                    number = numbers[sql] = len(numbers)
+                    pieces.append(self._record(STATEMENT, _NUMBER.pack(number) + sql.encode()))
+                batch.append([number, *parameters])
+            if batch:
+                pieces.append(self._record(BATCH, _pack(batch)))
+                self._write(b"".join(pieces))
+
+    def mark(self, length: int) -> None:
+        """Append a mark: all before `length` is durable once `sync` returned."""
+        with self._lock:
+            self._write(self._record(MARK, _LENGTH.pack(length)))
+
+    def sync(self) -> None:
+        """Make the file durable. Blocks on the disk."""
+        self._disk.sync(self._fd)
+
+    def close(self) -> None:
+        self._disk.close(self._fd)
+
+    def _record(self, kind: int, body: bytes) -> bytes:
+        self._crc = zlib.crc32(body, zlib.crc32(bytes((kind,)), self._crc))
+        return _RECORD.pack(len(body), self._crc, kind) + body
+
+    def _write(self, data: bytes) -> None:
+        self._disk.pwrite(self._fd, data, self.length)
+        self.length += len(data)
+
+
+class Record(NamedTuple):
+    end: int
+    kind: int
+    body: bytes
+
+
+def read_records(data: bytes, cut: int) -> tuple[bytes, list[Record]]:
+    """The boot id and the sound records of a log file's bytes; stops at the first that is torn. Wrong header: none."""
+    if len(data) < _HEADER.size:
+        return b"", []
+    magic, version, found, boot = _HEADER.unpack_from(data)
+    if magic != MAGIC or version != VERSION or found != cut:
+        return b"", []
+    return boot, list(_walk(data, zlib.crc32(data[: _HEADER.size])))
+
+
+def _walk(data: bytes, crc: int) -> Iterator[Record]:
+    position = _HEADER.size
+    while position + _RECORD.size <= len(data):
+        length, expected, kind = _RECORD.unpack_from(data, position)
+        start, end = position + _RECORD.size, position + _RECORD.size + length
+        if end > len(data):
+            return
+        body = data[start:end]
+        crc = zlib.crc32(body, zlib.crc32(bytes((kind,)), crc))
+        if crc != expected:
+            return
+        yield Record(end, kind, body)
+        position = end
+
+
+def replay(database: Database, path: Path, cut: int, boot: bytes) -> int:
+    """Run again what `path` may be believed to hold after cut number `cut`. Returns the count of statements.
+
+    The caller makes a cut afterwards, before anything else.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    written_in, records = read_records(data, cut)
+    end = len(data)
+    if written_in != boot:
+        end = max((_LENGTH.unpack(record.body)[0] for record in records if record.kind == MARK), default=0)
+    texts: dict[int, str] = {}
+    count = 0
+    for record in records:
+        if record.kind == STATEMENT:
+            texts[_NUMBER.unpack_from(record.body)[0]] = record.body[_NUMBER.size :].decode()
+        elif record.kind == BATCH and record.end <= end:
+            with database.operation:
+                for number, *parameters in msgpack.unpackb(record.body, raw=False):
+                    database.write(texts[number], parameters)
+                    count += 1
+    return count

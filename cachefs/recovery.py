@@ -1,0 +1,47 @@
+"""Waking up: bring rows and bytes back to the newest state that may be believed, before anything else happens.
+
+    found                                    done
+    intents of the last cut                  run again: all of them, or up to the last mark if the machine died
+    intents of a cut that never happened     removed: they hold nothing that was acknowledged
+    bytes above a segment's bump pointer     cut off: no row names them
+    entries of the free queue                punched, once the cut made here is durable
+"""
+
+import logging
+from pathlib import Path
+
+from cachefs.cache import Cache
+from cachefs.disk import Disk
+from cachefs.errors import DatabaseDamaged
+from cachefs.intent_log import boot_id, replay
+
+log = logging.getLogger(__name__)
+
+
+def wake(cache: Cache, state: Path, disk: Disk) -> int:
+    """Replay and reconcile. Returns the number of statements run again. Call `settle` right after."""
+    database, directory = cache.database, state / "intents"
+    database.begin()
+    cut = cache.local_counters.last("cut")
+    try:
+        count = replay(database, directory / f"{cut}.log", cut, boot_id())
+    except (ValueError, KeyError) as error:
+        raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
+    for path in directory.glob("*.log"):
+        if int(path.stem) > cut:
+            disk.unlink(path)
+    cache.counters.reload()
+    cache.local_counters.reload()
+    cache.segments.load()
+    if count:
+        log.info("recovered %d changes made after the last commit", count)
+    return count
+
+
+async def settle(cache: Cache, state: Path, disk: Disk) -> None:
+    """Make what `wake` brought back durable; after this the drive may serve."""
+    woken_from = cache.local_counters.last("cut")
+    await cache.cuts.cut()
+    for path in (state / "intents").glob("*.log"):
+        if int(path.stem) <= woken_from:
+            disk.unlink(path)

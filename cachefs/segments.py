@@ -1,0 +1,241 @@
+"""Segment files: big sparse files in which blocks' bytes lie.
+
+A segment is filled by a bump pointer and never written below it by anyone but the owner of a place. Two families keep
+what must be synced (precious: OPEN and unsent bytes) apart from what may vanish (cache: fetched bytes, never synced).
+
+Freeing is the dangerous half, in both directions (T4): a punch before the cut that stops naming the bytes is durable
+brings back zeros after a power loss; a punch while a thread still reads or writes the range serves zeros, or another
+file's bytes. So a freed range goes through three stations:
+    freed       its row stands in `free_queue`, in the transaction that removed its last name
+    durable     the cut of that transaction is on disk
+    reclaimed   no lease from before the freeing is left: punched, its row removed (I11)
+A segment without a living place goes the same way as one entry, and is unlinked at the end. Numbers are never reused.
+"""
+
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from cachefs.counters import Counters
+from cachefs.database import Database
+from cachefs.disk import Disk
+from cachefs.errors import StorageBroken
+
+PAGE_BYTES = 4096
+SEGMENT_BYTES = 256 << 20
+PRECIOUS, CACHE = 1, 2  # on disk: do not change
+WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
+
+
+class Segment:
+    """One file, and what is known of it. `unsynced` says that bytes were written since the last sync began."""
+
+    __slots__ = ("bump", "family", "fd", "is_new", "live", "number", "row_dirty", "unsynced")
+
+    def __init__(self, number: int, family: int, fd: int, bump: int, live: int, *, is_new: bool) -> None:
+        self.number = number
+        self.family = family
+        self.fd = fd
+        self.bump = bump
+        self.live = live
+        self.is_new = is_new
+        self.row_dirty = is_new
+        self.unsynced = False
+
+
+class Freed(NamedTuple):
+    """A range nobody names any more. `tick`: leases taken up to this one may still use it."""
+
+    entry: int
+    segment: int
+    offset: int
+    length: int
+    tick: int
+
+
+class Segments:
+    """All segments of the drive."""
+
+    def __init__(self, disk: Disk, directory: Path, database: Database, counters: Counters) -> None:
+        self.directory = directory
+        self.directory_dirty = False
+        self._disk = disk
+        self._database = database
+        self._counters = counters
+        self._open: dict[int, Segment] = {}
+        self._filling: dict[int, Segment] = {}
+        self._tick = 0
+        self._leases: dict[int, int] = {}
+        self._freed: list[Freed] = []
+        self._durable: deque[Freed] = deque()
+
+    def load(self) -> None:
+        """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start."""
+        for entry, number, offset, length in self._database.rows("SELECT entry, segment, offset, length FROM free_queue"):
+            self._durable.append(Freed(entry, number, offset, length, -1))
+        ending = {freed.segment for freed in self._durable if freed.length == WHOLE_SEGMENT}
+        for number, family, bump, live in self._database.rows("SELECT segment, family, bump, live FROM segments"):
+            try:
+                fd = self._disk.open(self._path(number), create=False)
+            except FileNotFoundError:
+                if number in ending:  # died between the unlink and the cut that records it
+                    continue
+                raise StorageBroken(f"segment file {self._path(number).name} is missing") from None
+            self._disk.truncate(fd, bump)
+            self._open[number] = segment = Segment(number, family, fd, bump, live, is_new=False)
+            if number not in ending:
+                self._retire_if_empty(segment)
+        self._remove_unnamed_files()
+
+    def _remove_unnamed_files(self) -> None:
+        # A file whose number was never recorded as handed out was made after the state we woke up in: no row can name it.
+        last = self._counters.last("segment")
+        for path in self.directory.glob("*.seg"):
+            if int(path.stem) > last:
+                self._disk.unlink(path)
+                self.directory_dirty = True
+
+    def _path(self, number: int) -> Path:
+        return self.directory / f"{number:010d}.seg"
+
+    def __getitem__(self, number: int) -> Segment:
+        return self._open[number]
+
+    # --- places ---
+
+    def allocate(self, capacity: int, family: int = PRECIOUS) -> tuple[Segment, int]:
+        """A fresh place of `capacity` bytes (rounded up to pages): its segment and offset. Raises OSError."""
+        capacity = -capacity % PAGE_BYTES + capacity
+        segment = self._filling.get(family)
+        if segment is None or segment.bump + capacity > SEGMENT_BYTES:
+            segment = self._start_segment(family)
+        offset = segment.bump
+        segment.bump = offset + capacity
+        segment.live += capacity
+        segment.row_dirty = True
+        return segment, offset
+
+    def _start_segment(self, family: int) -> Segment:
+        full = self._filling.pop(family, None)
+        number = self._counters.next("segment")
+        fd = self._disk.open(self._path(number), create=True)
+        self.directory_dirty = True
+        segment = Segment(number, family, fd, 0, 0, is_new=True)
+        self._open[number] = self._filling[family] = segment
+        if full is not None:
+            self._retire_if_empty(full)
+        return segment
+
+    def free(self, segment: Segment, offset: int, capacity: int) -> None:
+        """Nobody names the place any more, in the running transaction."""
+        segment.live -= capacity
+        segment.row_dirty = True
+        self._enqueue(segment.number, offset, capacity)
+        self._retire_if_empty(segment)
+
+    def _retire_if_empty(self, segment: Segment) -> None:
+        if segment.live == 0 and segment is not self._filling.get(segment.family):
+            self._enqueue(segment.number, 0, WHOLE_SEGMENT)
+
+    def _enqueue(self, number: int, offset: int, length: int) -> None:
+        entry = self._counters.next("free")
+        self._database.write("INSERT INTO free_queue VALUES (?, ?, ?, ?)", (entry, number, offset, length))
+        self._freed.append(Freed(entry, number, offset, length, self._tick))
+
+    # --- leases ---
+
+    def lease(self) -> int:
+        """Promise to whoever crosses an `await` with a place that its bytes stay where they are. Give back with `release`."""
+        tick = self._tick
+        self._leases[tick] = self._leases.get(tick, 0) + 1
+        return tick
+
+    def release(self, lease: int) -> None:
+        """End a lease."""
+        left = self._leases[lease] - 1
+        if left:
+            self._leases[lease] = left
+        else:
+            del self._leases[lease]
+
+    # --- called by the cut ---
+
+    def flush(self) -> None:
+        """Write the rows of segments that changed."""
+        for segment in self._open.values():
+            if not segment.row_dirty:
+                continue
+            if segment.is_new:
+                self._database.write(
+                    "INSERT INTO segments VALUES (?, ?, ?, ?)", (segment.number, segment.family, segment.bump, segment.live)
+                )
+                segment.is_new = False
+            else:
+                self._database.write(
+                    "UPDATE segments SET bump = ?, live = ? WHERE segment = ?", (segment.bump, segment.live, segment.number)
+                )
+            segment.row_dirty = False
+
+    def take_unsynced(self) -> list[Segment]:
+        """The precious segments written since they were last taken. Their sync begins now (I6)."""
+        taken = [segment for segment in self._open.values() if segment.unsynced and segment.family == PRECIOUS]
+        for segment in taken:
+            segment.unsynced = False
+        return taken
+
+    def take_freed(self) -> list[Freed]:
+        """What the transaction that commits now has freed; hand it to `made_durable` once the cut is on disk."""
+        freed, self._freed = self._freed, []
+        self._tick += 1
+        return freed
+
+    def made_durable(self, freed: list[Freed]) -> None:
+        """The cut that freed these ranges is on disk."""
+        self._durable.extend(freed)
+
+    def take_reclaimable(self, most: int = 1000) -> list[Freed]:
+        """Ranges that may be punched now: durable, and no lease is older. Queue order keeps a segment's end last."""
+        oldest = min(self._leases, default=self._tick)
+        taken: list[Freed] = []
+        while self._durable and self._durable[0].tick < oldest and len(taken) < most:
+            taken.append(self._durable.popleft())
+        return taken
+
+    def punch(self, freed: list[Freed]) -> None:
+        """Give the ranges back to the disk. Blocks: call it in a thread, then `forget` on the loop."""
+        for _, number, offset, length, _ in freed:
+            segment = self._open.get(number)
+            if segment is None:
+                continue
+            if length == WHOLE_SEGMENT:
+                self._disk.unlink(self._path(number))
+            else:
+                self._disk.punch(segment.fd, offset, length)
+
+    def forget(self, freed: list[Freed]) -> None:
+        """The ranges are punched: their rows, and the descriptors of segments that went, are done with."""
+        for entry, number, _, length, _ in freed:
+            self._database.write("DELETE FROM free_queue WHERE entry = ?", (entry,))
+            if length == WHOLE_SEGMENT:
+                self._database.write("DELETE FROM segments WHERE segment = ?", (number,))
+                if number in self._open:
+                    self._disk.close(self._open.pop(number).fd)
+                    self.directory_dirty = True
+
+    def statistics(self) -> dict[str, int]:
+        """segments, live_bytes (set aside for blocks), free_queue_bytes (waiting to be punched)."""
+        waiting = sum(freed.length for freed in (*self._freed, *self._durable) if freed.length > 0)
+        return {
+            "segments": len(self._open),
+            "live_bytes": sum(segment.live for segment in self._open.values()),
+            "free_queue_bytes": waiting,
+        }
+
+    def descriptors(self) -> list[tuple[int, int]]:
+        """(number, descriptor) of every open segment."""
+        return [(segment.number, segment.fd) for segment in self._open.values()]
+
+    def close(self) -> None:
+        for segment in self._open.values():
+            self._disk.close(segment.fd)
+        self._open.clear()

@@ -1,0 +1,187 @@
+"""The doors into the past: `.snapshots`, `.previous`, and the views behind them.
+
+`.snapshots` of an anchor (the root; later every share and home) holds one folder a snapshot: a view, numbered at first use,
+the number kept for ever. In any other folder `.snapshots` is a virtual folder of relative symlinks into the nearest
+anchor's, so that no past folder is ever reached by two ways (T13). `.previous` of the root is for smbd: bare time names, at
+most 500, thinned evenly over their age. All of them are found by name and never listed.
+"""
+
+import math
+from typing import NamedTuple
+
+from cachefs.counters import Counters
+from cachefs.database import Database
+from vfs.errors import NotFound, Stale
+from vfs.ids import (
+    FILE_MASK,
+    FIRST_VIEW,
+    LINKS_VIEW,
+    PREVIOUS_VIEW,
+    ROOT,
+    SNAPSHOTS_VIEW,
+    Epoch,
+    in_view,
+    view_of,
+)
+from vfs.names import PREVIOUS, SNAPSHOTS
+from vfs.namespace import Namespace
+from vfs.snapshots import Snapshot, Snapshots
+
+MOST_PREVIOUS = 500
+
+
+class View(NamedTuple):
+    """One place where a past tree is seen."""
+
+    number: int
+    anchor: int
+    snapshot: int
+    door: str
+
+
+class Door(NamedTuple):
+    """One line of a virtual folder: a name and the inode number behind it."""
+
+    cookie: int
+    name: bytes
+    ino: int
+
+
+class Doors:
+    """Virtual folders and views."""
+
+    def __init__(self, database: Database, counters: Counters, snapshots: Snapshots, namespace: Namespace) -> None:
+        self._database = database
+        self._counters = counters
+        self._snapshots = snapshots
+        self._namespace = namespace
+        self._views: dict[int, View] = {}
+        self._places: dict[tuple[int, int, str], int] = {}
+        self._links: dict[int, tuple[int, str]] = {}  # number of a symlink -> folder it was found in, snapshot name
+        self._link_numbers: dict[tuple[int, str], int] = {}
+
+    def load(self) -> None:
+        """Read the table of views."""
+        self._counters.raise_to("view", FIRST_VIEW - 1)
+        for row in self._database.rows("SELECT view, anchor, snapshot, door FROM views"):
+            self._remember(View(*row))
+
+    def _remember(self, view: View) -> None:
+        self._views[view.number] = view
+        self._places[view.anchor, view.snapshot, view.door] = view.number
+
+    def is_anchor(self, folder: int) -> bool:
+        """Whether the folder's `.snapshots` holds real past trees."""
+        return folder == ROOT
+
+    def door_of(self, folder: int, name: bytes) -> int | None:
+        """The number of the virtual folder that `name` opens in a live folder, if it is a door."""
+        if name == SNAPSHOTS:
+            return in_view(SNAPSHOTS_VIEW, folder)
+        if name == PREVIOUS and folder == ROOT:
+            return in_view(PREVIOUS_VIEW, folder)
+        return None
+
+    # --- views ---
+
+    def epoch_of(self, view: int) -> Epoch:
+        """The epoch that a view shows. Raises Stale once its snapshot is deleted."""
+        return self.snapshot_of(view).epoch
+
+    def snapshot_of(self, view: int) -> Snapshot:
+        """The snapshot that a view shows. Raises Stale once it is deleted."""
+        known = self._views.get(view)
+        if known is not None:
+            snapshot = self._snapshots.by_number(known.snapshot)
+            if snapshot is not None:
+                return snapshot
+        raise Stale("the snapshot was deleted")
+
+    def anchor_of(self, view: int) -> int:
+        """File number of the folder whose past the view shows."""
+        return self._views[view].anchor
+
+    def _view(self, anchor: int, snapshot: Snapshot, door: str) -> int:
+        number = self._places.get((anchor, snapshot.number, door))
+        if number is None:
+            number = self._counters.next("view")
+            with self._database.operation:
+                self._database.write("INSERT INTO views VALUES (?, ?, ?, ?)", (number, anchor, snapshot.number, door))
+            self._remember(View(number, anchor, snapshot.number, door))
+        return number
+
+    # --- virtual folders ---
+
+    def lookup(self, door: int, name: bytes) -> int:
+        """The inode number behind a name in a virtual folder. Raises NotFound."""
+        folder = door & FILE_MASK
+        if view_of(door) == PREVIOUS_VIEW:
+            for snapshot in self._thinned():
+                if snapshot.bare_name.encode() == name:
+                    return in_view(self._view(ROOT, snapshot, "previous"), ROOT)
+        else:
+            found = self._snapshots.find(name)
+            if found is not None:
+                return self._behind(folder, found)
+        raise NotFound("no such snapshot")
+
+    def entries(self, door: int) -> list[Door]:
+        """Everything in a virtual folder, oldest first."""
+        folder = door & FILE_MASK
+        if view_of(door) == PREVIOUS_VIEW:
+            return [
+                Door(s.number + 2, s.bare_name.encode(), in_view(self._view(ROOT, s, "previous"), ROOT)) for s in self._thinned()
+            ]
+        return [Door(s.number + 2, s.name.encode(), self._behind(folder, s)) for s in self._snapshots.all()]
+
+    def _behind(self, folder: int, snapshot: Snapshot) -> int:
+        if self.is_anchor(folder):
+            return in_view(self._view(folder, snapshot, "snapshots"), folder)
+        key = (folder, snapshot.name)
+        number = self._link_numbers.get(key)
+        if number is None:
+            number = in_view(LINKS_VIEW, len(self._links) + 1)
+            self._links[number] = key
+            self._link_numbers[key] = number
+        return number
+
+    def _thinned(self) -> list[Snapshot]:
+        return thin(self._snapshots.all(), MOST_PREVIOUS)
+
+    def link_target(self, link: int) -> bytes:
+        """Where a symlink in a virtual folder points: into the nearest anchor's `.snapshots`, by the folder's present path."""
+        if link not in self._links:
+            raise Stale("the link is gone")
+        folder, name = self._links[link]
+        below: list[bytes] = []
+        while not self.is_anchor(folder):
+            parents = self._namespace.parents(folder)
+            if not parents:
+                raise NotFound("the folder was removed")
+            folder, step = parents[0]
+            below.append(step)
+        # From inside `.snapshots` itself: one step up to its folder, and one for each folder below the anchor.
+        return b"/".join([b".."] * (len(below) + 1) + [SNAPSHOTS, name.encode(), *reversed(below)])
+
+
+def thin(snapshots: list[Snapshot], most: int) -> list[Snapshot]:
+    """At most `most` of the snapshots (oldest first), thinned evenly over their age; the newest always stays. Pure.
+
+    Age is measured on a logarithmic scale, as people do: many of the last hours, few of last year.
+    """
+    kept = list(snapshots)
+    if len(kept) <= most:
+        return kept
+    newest = kept[-1].created_ns
+    span = max(2, newest - kept[0].created_ns + 10**9)
+    chosen: dict[int, Snapshot] = {}
+    for snapshot in kept:
+        age = newest - snapshot.created_ns + 10**9
+        chosen[int(_log(age) / _log(span) * (most - 1))] = snapshot
+    taken = set(chosen.values())
+    spare = [snapshot for snapshot in reversed(kept) if snapshot not in taken]
+    return sorted([*chosen.values(), *spare[: most - len(chosen)]], key=lambda snapshot: snapshot.epoch)
+
+
+def _log(age_ns: int) -> float:
+    return math.log(age_ns / 10**9 + 1)

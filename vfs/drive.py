@@ -1,0 +1,127 @@
+"""The drive: every part of the file system, put together over one state directory.
+
+What is here is the order of things: what is built on what, what happens at the start and at the end. No rule of the file
+system stands in this file.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import trio
+
+from cachefs.cache import Cache
+from cachefs.cut import CutPolicy
+from cachefs.database import Database
+from cachefs.disk import Disk, RealDisk
+from cachefs.errors import CacheError
+from cachefs.recovery import settle, wake
+from cloud_tier.clock import Clock, SystemClock
+from vfs.actors import Actors
+from vfs.attic import Attic
+from vfs.contents import Contents
+from vfs.doors import Doors
+from vfs.epochs import Epochs
+from vfs.files import Files
+from vfs.inodes import Inodes
+from vfs.namespace import Namespace
+from vfs.past import Past
+from vfs.reaper import Reaper
+from vfs.snapshots import Snapshots
+from vfs.state import DATABASE
+from vfs.xattrs import Xattrs
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SIZE_BYTES = 10 << 40
+
+
+class Drive:
+    """One open drive. Make it with `Drive.open`; it serves while `run` runs; `close` ends it."""
+
+    def __init__(
+        self, state: Path, database: Database, disk: Disk, clock: Clock, policy: CutPolicy, limit_bytes: int, size_bytes: int
+    ) -> None:
+        self.state = state
+        self.disk = disk
+        self.clock = clock
+        self.size_bytes = size_bytes
+        self.database = database
+        self.cache = Cache(state, database, disk, clock, policy, limit_bytes)
+        self.cuts = self.cache.cuts
+        counters = self.cache.counters
+        self.epochs = Epochs(database, self.cuts)
+        self.contents = Contents(database, self.cache.blocks, counters, self.epochs)
+        self.inodes = Inodes(database, counters, self.epochs, self.contents, clock)
+        self.xattrs = Xattrs(database, counters, self.inodes)
+        self.actors = Actors(database, counters)
+        self.namespace = Namespace(database, self.inodes, self.epochs)
+        self.files = Files(self.cache, self.contents, self.inodes, self.epochs)
+        self.snapshots = Snapshots(database, counters, self.epochs, self.contents, self.inodes, clock)
+        self.doors = Doors(database, counters, self.snapshots, self.namespace)
+        self.past = Past(database, self.epochs)
+        self.attic = Attic(database, self.inodes, self.namespace)
+        self.reaper = Reaper(self.cuts.gate, [self.contents.sift_step, self.snapshots.prune_step, self.attic.reap_step])
+        # Extents may free blocks, inodes give up contents: what is written first releases what comes after.
+        self.cuts.flushers[:0] = [self.inodes.flush, self.xattrs.flush, self.contents.flush]
+
+    @classmethod
+    async def open(
+        cls,
+        state: Path,
+        *,
+        disk: Disk | None = None,
+        clock: Clock | None = None,
+        policy: CutPolicy = CutPolicy(),  # noqa: B008
+        limit_bytes: int = 0,
+        size_bytes: int = DEFAULT_SIZE_BYTES,
+        vfs: str | None = None,
+    ) -> "Drive":
+        """Wake up and recover. The caller holds the state's lock.
+
+        Raises FileNotFoundError, DatabaseDamaged, WrongVersion, StorageBroken.
+        """
+        disk = disk or RealDisk()
+        database = Database.open(state / DATABASE, vfs=vfs)
+        drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes)
+        await drive._start()
+        return drive
+
+    async def _start(self) -> None:
+        wake(self.cache, self.state, self.disk)
+        self.epochs.load()
+        self.actors.load()
+        self.snapshots.load()
+        self.doors.load()
+        self.attic.clear_workshop()
+        orphans = self.inodes.reap_orphans()
+        if orphans:
+            log.info("removed %d files that were deleted while they were open", orphans)
+        await settle(self.cache, self.state, self.disk)
+
+    async def run(self) -> None:
+        """Keep the promises of durability and tidy up, until cancelled. Raises StorageBroken when the disk fails."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.cuts.run)
+            nursery.start_soon(self.reaper.run)
+
+    async def close(self) -> None:
+        """Last cut, files closed. After `run` has ended."""
+        try:
+            if self.cuts.broken is None:
+                with trio.CancelScope(shield=True):
+                    await self.cuts.cut()
+        except (CacheError, OSError):
+            log.exception("the last cut failed; what was acknowledged is in the intent log")
+        finally:
+            self.past.close()
+            self.cuts.close()
+            self.cache.segments.close()
+            self.database.close()
+
+    def space(self) -> tuple[int, int]:
+        """(size, free) in bytes: what the drive is said to hold, and what it can still accept."""
+        free = self.cache.budget.free_bytes()
+        disk = os.statvfs(self.state)
+        size = min(self.size_bytes, disk.f_blocks * disk.f_frsize)
+        return size, min(free, size)

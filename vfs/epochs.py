@@ -1,0 +1,61 @@
+"""The epoch: an integer that counts the states history can tell apart.
+
+Advancing costs the same whatever the drive holds: what is in memory is written out, the counter goes up, and from then
+on the first change to an older row leaves a copy behind (the triggers of `schema.sql`). Running writes must have drained
+first (T5), so the epoch advances behind the gate.
+"""
+
+from collections.abc import Callable
+
+from cachefs.cut import Cuts
+from cachefs.database import Database
+from vfs.ids import Epoch
+
+
+class Epochs:
+    """The current epoch, and the newest one that is kept."""
+
+    def __init__(self, database: Database, cuts: Cuts) -> None:
+        self.current = Epoch(1)
+        self.newest_kept = Epoch(0)
+        self._database = database
+        self._cuts = cuts
+        self._advanced_in_cut = 0
+
+    def load(self) -> None:
+        """Read where time stands."""
+        self.current, self.newest_kept = self._database.row("SELECT epoch, newest_kept FROM clock")
+
+    async def advance(self, record: Callable[[Epoch], None]) -> Epoch:
+        """End the current epoch and return it. `record` writes the row that keeps it, in the same operation."""
+        await self._cuts.gate.close()
+        try:
+            return self._advance_now(record)
+        finally:
+            self._cuts.gate.open()
+
+    def _advance_now(self, record: Callable[[Epoch], None]) -> Epoch:
+        for flush in self._cuts.flushers:
+            flush()
+        ended = self.current
+        with self._database.operation:
+            record(ended)
+            self._write(Epoch(ended + 1), ended)
+        self.current, self.newest_kept = Epoch(ended + 1), ended
+        self._advanced_in_cut = self._cuts.number
+        self._cuts.log()
+        return ended
+
+    def forget_kept(self) -> None:
+        """A kept epoch was given up: find the newest that is left. In the caller's operation."""
+        newest = self._database.row("SELECT max(epoch) FROM snapshots WHERE state = 'kept'")[0] or 0
+        self._write(self.current, newest)
+        self.newest_kept = Epoch(newest)
+
+    def _write(self, epoch: int, newest_kept: int) -> None:
+        self._database.write("UPDATE clock SET epoch = ?, newest_kept = ? WHERE id = 1", (epoch, newest_kept))
+
+    async def wait_visible(self) -> None:
+        """Return once readers of the database see every kept epoch: a cut was made since the last advance."""
+        while self._cuts.number <= self._advanced_in_cut:
+            await self._cuts.wait_cut()

@@ -1,0 +1,206 @@
+"""The bytes of live files: extents over blocks.
+
+A write goes where it must:
+    in place          the bytes belong to a block that nobody else can see (I2)
+    onto a block      the bytes follow the end of such a block, and its place has room
+    to a new block    otherwise; the extents are split at the edges, nothing is read
+So a partial overwrite of any file fetches nothing, and a state that is kept never changes.
+
+Bytes are written first, extents and sizes after, without an await in between. A write that goes to a thread stands inside
+the gate and holds the inode's lock; truncation takes the same lock, so nobody re-points what is being written.
+"""
+
+import errno
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import trio
+
+from cachefs.blocks import MAX_BLOCK_BYTES, Block
+from cachefs.cache import INLINE_BYTES, Cache
+from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
+from vfs.contents import Contents
+from vfs.epochs import Epochs
+from vfs.errors import DataLost, FileTooLarge, InvalidArgument, NoSpace, VfsError
+from vfs.extents import WINDOW_BYTES, Piece
+from vfs.inodes import Inode, Inodes
+
+MAX_FILE_BYTES = 1 << 50  # 1 PiB; holes cost nothing
+GROWING_BYTES = 64 << 10  # a file that is appended to gets room for at least so much more
+
+
+class Step(NamedTuple):
+    """Bytes that go to one block: data[low:high] at `offset` of it. `maps`: where in the file the extent must point there."""
+
+    block: Block
+    offset: int
+    low: int
+    high: int
+    maps: bool
+
+
+class Files:
+    """Reading, writing and truncating live files."""
+
+    def __init__(self, cache: Cache, contents: Contents, inodes: Inodes, epochs: Epochs) -> None:
+        self._cache = cache
+        self._contents = contents
+        self._inodes = inodes
+        self._epochs = epochs
+
+    # --- reading ---
+
+    async def read(self, inode: Inode, offset: int, length: int) -> bytes | bytearray:
+        """Up to `length` bytes from `offset`; fewer at the end of the file. Raises DataLost."""
+        end = min(offset + length, inode.size)
+        if offset >= end or inode.content is None:
+            return bytes(max(0, end - offset))
+        return await self.read_pieces(self._contents.pieces(inode.content, offset, end), offset, end)
+
+    async def read_pieces(self, pieces: list[Piece], offset: int, end: int) -> bytes | bytearray:
+        """The bytes [offset, end) that `pieces` cover; holes are zeros. Raises DataLost."""
+        lease = self._cache.segments.lease()
+        try:
+            # All blocks are found before the first await: afterwards their rows may go, but not their bytes (T4).
+            blocks = [self._cache.blocks.get(piece.block) for piece in pieces]
+            if len(pieces) == 1 and pieces[0].start == offset and pieces[0].length == end - offset:
+                return await self._read_piece(blocks[0], pieces[0])
+            result = bytearray(end - offset)
+            for block, piece in zip(blocks, pieces, strict=True):
+                data = await self._read_piece(block, piece)
+                result[piece.start - offset : piece.start - offset + piece.length] = data
+            return result
+        except (UnknownBlock, BytesDamaged) as error:
+            raise DataLost(str(error)) from error
+        finally:
+            self._cache.segments.release(lease)
+
+    async def _read_piece(self, block: Block, piece: Piece) -> bytes | bytearray:
+        data = self._cache.read_nowait(block, piece.offset, piece.length)
+        return data if data is not None else await self._cache.read(block, piece.offset, piece.length)
+
+    # --- writing ---
+
+    async def write(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> int:
+        """Store all of `data` at `offset`. Raises NoSpace and FileTooLarge before anything changed."""
+        if offset + len(data) > MAX_FILE_BYTES:
+            raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
+        self.admit(len(data))
+        await self._wait_for_turn(inode)
+        if len(data) <= INLINE_BYTES:
+            for step in self._steps(inode, offset, len(data)):
+                try:
+                    whole = step.high - step.low == len(data)
+                    self._cache.write_nowait(step.block, step.offset, data if whole else data[step.low : step.high])
+                except OSError as error:
+                    raise self._refused(step, error) from error
+                self._apply(inode, offset, step)
+        else:
+            await self._write_in_thread(inode, offset, data)
+        inode.size = max(inode.size, offset + len(data))
+        self._inodes.changed(inode, actor_id, contents=True)
+        return len(data)
+
+    async def _wait_for_turn(self, inode: Inode) -> None:
+        """Return when the gate is open and no write of the inode is in a thread. A checkpoint only if it must wait."""
+        gate = self._cache.cuts.gate
+        while gate.is_closed or (inode.lock is not None and inode.lock.locked()):
+            await gate.wait_open()
+            if inode.lock is not None:
+                async with inode.lock:
+                    pass
+
+    async def _write_in_thread(self, inode: Inode, offset: int, data: bytes) -> None:
+        if inode.lock is None:
+            inode.lock = trio.Lock()
+        with self._cache.cuts.gate.inside():
+            async with inode.lock:
+                view = memoryview(data)
+                for step in self._steps(inode, offset, len(data)):
+                    try:
+                        await self._cache.write(step.block, step.offset, view[step.low : step.high])
+                    except OSError as error:
+                        raise self._refused(step, error) from error
+                    self._apply(inode, offset, step)
+
+    def _refused(self, step: Step, error: OSError) -> VfsError:
+        """The disk would not take the bytes: a block made for them goes again; the file is as it was before the step."""
+        if step.block.length == 0:
+            self._cache.blocks.drop(step.block.number)
+        if error.errno == errno.ENOSPC:
+            return NoSpace("the drive's local disk is full")
+        return DataLost(f"the drive's local disk refused to write: {error.strerror}")
+
+    def _steps(self, inode: Inode, start: int, length: int) -> Iterator[Step]:
+        """Where `length` bytes from `start` go. Each step must be written and applied before the next is asked for."""
+        if inode.content is None and length:
+            inode.content = self._contents.create()
+        done = 0
+        while done < length:
+            step = self._next_step(inode, start + done, done, length)
+            yield step
+            done = step.high
+
+    def _next_step(self, inode: Inode, position: int, low: int, length: int) -> Step:
+        assert inode.content is not None
+        kept = self._epochs.newest_kept
+        line = (position // WINDOW_BYTES + 1) * WINDOW_BYTES
+        high = low + min(length - low, line - position, MAX_BLOCK_BYTES)
+        window = self._contents.window(inode.content, position)
+        pieces = window.pieces(position, position + high - low)
+        for piece in pieces:
+            block = self._cache.blocks.get(piece.block)
+            if not block.is_writable(kept):
+                continue
+            if piece.start == position:
+                return Step(block, piece.offset, low, low + piece.length, maps=False)
+            high = low + piece.start - position  # up to what can be written in place
+            break
+        before = window.ending_at(position)
+        if before is not None:
+            block = self._cache.blocks.get(before.block)
+            room = block.capacity - block.length
+            if room and before.offset + before.length == block.length and block.is_writable(kept):
+                return Step(block, block.length, low, min(high, low + room), maps=True)
+        is_growing = 0 < inode.size <= position or high - low >= GROWING_BYTES
+        wanted = min(MAX_BLOCK_BYTES, max(GROWING_BYTES, 2 * inode.size)) if is_growing else 0
+        block = self._cache.blocks.create(max(high - low, wanted), self._epochs.current)
+        return Step(block, 0, low, high, maps=True)
+
+    def _apply(self, inode: Inode, start: int, step: Step) -> None:
+        if not step.maps:
+            return
+        assert inode.content is not None
+        block, size = step.block, step.high - step.low
+        block.length = max(block.length, step.offset + size)
+        self._cache.blocks.touch(block)
+        low = start + step.low
+        inode.mapped += self._contents.replace(inode.content, low, low + size, block.number, step.offset)
+
+    def admit(self, size_bytes: int) -> None:
+        """Raise NoSpace unless so many bytes, and the rows of one operation, fit."""
+        try:
+            self._cache.budget.admit(size_bytes + 8192)
+        except StorageFull as error:
+            raise NoSpace(str(error)) from error
+
+    # --- size ---
+
+    async def truncate(self, inode: Inode, size: int, actor_id: int) -> None:
+        """Set the size; what lies beyond is forgotten, what is new is a hole. Costs nothing per byte."""
+        if size < 0:
+            raise InvalidArgument("a size below zero")
+        if size > MAX_FILE_BYTES:
+            raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
+        await self._wait_for_turn(inode)
+        self.truncate_now(inode, size)
+        self._inodes.changed(inode, actor_id, contents=True)
+
+    def truncate_now(self, inode: Inode, size: int) -> None:
+        """`truncate` where nobody writes: no waiting, no times."""
+        if size == 0 and inode.content is not None:
+            self._contents.give_up(inode.content)
+            inode.content, inode.mapped = None, 0
+        elif size < inode.size and inode.content is not None:
+            inode.mapped += self._contents.cut_off(inode.content, size)
+        inode.size = size

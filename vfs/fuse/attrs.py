@@ -1,0 +1,67 @@
+"""Attributes, symlink targets, space."""
+
+import pyfuse3
+
+from vfs.errors import InvalidArgument
+from vfs.fuse.attributes import attributes_of
+from vfs.fuse.base import Base
+from vfs.fuse.errno import guarded
+from vfs.ids import LINKS_VIEW, view_of
+from vfs.names import MAX_NAME_BYTES
+
+PERMISSION_BITS = 0o7777
+BLOCK_BYTES = 4096
+
+
+class AttributeOperations(Base):
+    """Handlers that read and change what stat shows."""
+
+    @guarded
+    async def getattr(self, ino: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        return self.attributes(ino)
+
+    @guarded
+    async def setattr(
+        self, ino: int, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, fh: int | None, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        await self.enter(ino)
+        inode = self.drive.inodes.get(ino)
+        actor_id = self.drive.actors.local(ctx.uid)
+        if fields.update_size:
+            await self.drive.files.truncate(inode, attr.st_size, actor_id)
+        if fields.update_mode:
+            inode.mode = inode.mode & ~PERMISSION_BITS | attr.st_mode & PERMISSION_BITS
+        if fields.update_uid:
+            inode.uid = attr.st_uid
+        if fields.update_gid:
+            inode.gid = attr.st_gid
+        self.drive.inodes.changed(inode, actor_id)
+        if fields.update_atime:
+            inode.atime_ns = attr.st_atime_ns
+        if fields.update_mtime:
+            inode.mtime_ns = attr.st_mtime_ns
+        if fields.update_ctime:
+            inode.ctime_ns = attr.st_ctime_ns
+        return attributes_of(inode)
+
+    @guarded
+    async def readlink(self, ino: int, ctx: pyfuse3.RequestContext) -> bytes:
+        if view_of(ino) == LINKS_VIEW:
+            return self.drive.doors.link_target(ino)
+        inode = self.inode(ino)
+        if inode.target is None:
+            raise InvalidArgument("not a symlink")
+        return inode.target
+
+    @guarded
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        size, free = self.drive.space()
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = BLOCK_BYTES
+        data.f_blocks = size // BLOCK_BYTES
+        data.f_bfree = data.f_bavail = free // BLOCK_BYTES
+        files = self.drive.inodes.count()
+        data.f_files = files + (1 << 32)
+        data.f_ffree = data.f_favail = 1 << 32
+        data.f_namemax = MAX_NAME_BYTES
+        return data

@@ -1,0 +1,85 @@
+"""Open folders: listings that stay right while entries come and go.
+
+The kernel asks with the cookie of the last entry it was given. Cookies only grow, so what is asked next is "the entries
+behind that cookie", from the rows as they are now; a rewind (cookie 0) lists afresh. Cookies 1 and 2 are `.` and `..`.
+"""
+
+import pyfuse3
+
+from vfs.errors import NotAFolder
+from vfs.fuse.attributes import attributes_of
+from vfs.fuse.base import Base, OpenFolder
+from vfs.fuse.errno import guarded
+from vfs.ids import FILE_MASK, FIRST_VIEW, ROOT, VIEW_SHIFT, in_view
+from vfs.inodes import COLUMNS, Inode
+
+ROWS_PER_QUERY = 128
+_ROWS = (
+    f"SELECT d.cookie, d.name, {', '.join('i.' + column.strip() for column in COLUMNS.split(','))}"
+    " FROM dentries d JOIN inodes i ON i.ino = d.ino WHERE d.parent = ? AND d.cookie > ? ORDER BY d.cookie LIMIT ?"
+)
+
+
+class FolderOperations(Base):
+    """Handlers that list folders."""
+
+    @guarded
+    async def opendir(self, ino: int, ctx: pyfuse3.RequestContext) -> int:
+        if not self.is_door(ino) and not self.inode(ino).is_folder:
+            raise NotAFolder("not a folder")
+        return self.open_folders.add(OpenFolder(ino))
+
+    @guarded
+    async def readdir(self, fh: int, cookie: int, token: pyfuse3.ReaddirToken) -> None:
+        folder = self.open_folders[fh]
+        if cookie < 2 and not self._dots(folder.ino, cookie, token):
+            return
+        if folder.ino >> VIEW_SHIFT:
+            await self._list_past(folder, cookie, token)
+        else:
+            self._list_live(folder.ino, max(cookie, 2), token)
+
+    def _dots(self, ino: int, cookie: int, token: pyfuse3.ReaddirToken) -> bool:
+        above = ROOT
+        if not ino >> VIEW_SHIFT:
+            parents = self.drive.namespace.parents(ino)
+            above = parents[0][0] if parents else ROOT  # type: ignore[assignment]
+        for number, name, target in ((1, b".", ino), (2, b"..", above)):
+            if cookie < number and not pyfuse3.readdir_reply(token, name, self.attributes(target), number):  # type: ignore[arg-type]
+                return False
+        return True
+
+    def _list_live(self, ino: int, cookie: int, token: pyfuse3.ReaddirToken) -> None:
+        inodes = self.drive.inodes
+        inodes.flush()  # the join below reads rows
+        while True:
+            rows = self.drive.database.rows(_ROWS, (ino, cookie, ROWS_PER_QUERY))
+            for row in rows:
+                if not pyfuse3.readdir_reply(token, row[1], attributes_of(Inode(*row[2:])), row[0]):
+                    return
+                inodes.looked_up(row[2])
+            if len(rows) < ROWS_PER_QUERY:
+                return
+            cookie = rows[-1][0]
+
+    async def _list_past(self, folder: OpenFolder, cookie: int, token: pyfuse3.ReaddirToken) -> None:
+        view = folder.ino >> VIEW_SHIFT
+        if cookie < 2 or folder.listing is None:
+            if view < FIRST_VIEW:
+                folder.listing = self.drive.doors.entries(folder.ino)
+            else:
+                folder.listing = await self.drive.past.entries(folder.ino & FILE_MASK, self.drive.doors.epoch_of(view))
+        for entry in folder.listing:
+            if entry.cookie <= cookie:
+                continue
+            ino = entry.ino if view < FIRST_VIEW else in_view(view, entry.ino)
+            if not pyfuse3.readdir_reply(token, entry.name, self.attributes(ino), entry.cookie):  # type: ignore[arg-type]
+                return
+
+    @guarded
+    async def releasedir(self, fh: int) -> None:
+        self.open_folders.pop(fh)
+
+    @guarded
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        await self.drive.cuts.wait_synced()

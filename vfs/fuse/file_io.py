@@ -1,0 +1,118 @@
+"""Open files: create, open, read, write, flush, fsync, release."""
+
+import os
+import stat
+
+import pyfuse3
+
+from vfs.errors import BadHandle, ReadOnly
+from vfs.extents import WINDOW_BYTES, Piece
+from vfs.fuse.attributes import attributes_of
+from vfs.fuse.base import Base, OpenFile
+from vfs.fuse.errno import guarded
+from vfs.ids import VIEW_SHIFT
+from vfs.inodes import Inode
+
+
+class FileOperations(Base):
+    """Handlers of open files. The kernel caches pages and writes them back; only it ever changes a file that exists."""
+
+    @guarded
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        await self.enter(parent)
+        caller = self.caller(ctx)
+        inode = self.drive.namespace.create(parent, name, stat.S_IFREG | mode & 0o7777 & ~ctx.umask, caller)
+        self.drive.inodes.looked_up(inode.ino)
+        return self._open(inode, flags, caller.actor_id), attributes_of(inode)
+
+    @guarded
+    async def open(self, ino: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        view = ino >> VIEW_SHIFT
+        is_writable = flags & os.O_ACCMODE != os.O_RDONLY
+        if view:
+            if is_writable or flags & os.O_TRUNC:
+                raise ReadOnly("the past cannot be changed")
+            past = OpenFile(self.inode(ino), False, 0, epoch=self.drive.doors.epoch_of(view), windows={})
+            return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)  # type: ignore[arg-type]
+        if is_writable:
+            await self.enter(ino)
+        inode = self.drive.inodes.get(ino)
+        actor_id = self.drive.actors.local(ctx.uid)
+        if flags & os.O_TRUNC:
+            await self.drive.files.truncate(inode, 0, actor_id)
+            if ctx.uid:
+                inode.mode &= ~(stat.S_ISUID | stat.S_ISGID if inode.mode & stat.S_IXGRP else stat.S_ISUID)
+        return self._open(inode, flags, actor_id, is_barrier=ctx.pid == self.flusher_pid)
+
+    def _open(self, inode: Inode, flags: int, actor_id: int, *, is_barrier: bool = False) -> pyfuse3.FileInfo:
+        is_writable = flags & os.O_ACCMODE != os.O_RDONLY
+        number = self.open_files.add(OpenFile(inode, is_writable, actor_id, is_barrier=is_barrier))
+        self.drive.inodes.opened(inode)
+        info = pyfuse3.FileInfo(fh=number, keep_cache=True)  # type: ignore[arg-type]
+        if is_writable and self.drive.cache.budget.is_low():
+            info.direct_io = True  # a full disk must reach write(2), not only close(2) (T12)
+        return info
+
+    @guarded
+    async def read(self, fh: int, offset: int, length: int) -> bytes | bytearray:
+        file = self.open_files[fh]
+        if file.epoch is None:
+            return await self.drive.files.read(file.inode, offset, length)
+        return await self._read_past(file, offset, length)
+
+    async def _read_past(self, file: OpenFile, offset: int, length: int) -> bytes | bytearray:
+        inode = file.inode
+        end = min(offset + length, inode.size)
+        if offset >= end or inode.content is None:
+            return bytes(max(0, end - offset))
+        assert file.epoch is not None
+        assert file.windows is not None
+        pieces: list[Piece] = []
+        for index in range(offset // WINDOW_BYTES, (end - 1) // WINDOW_BYTES + 1):
+            if index not in file.windows:
+                low = index * WINDOW_BYTES
+                file.windows[index] = await self.drive.past.pieces(inode.content, file.epoch, low, low + WINDOW_BYTES)
+            pieces += clip(file.windows[index], offset, end)
+        return await self.drive.files.read_pieces(pieces, offset, end)
+
+    @guarded
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        file = self.open_files[fh]
+        if file.epoch is not None:
+            raise BadHandle("the file is open for reading only")
+        if self.read_only_reason is not None:
+            raise ReadOnly(self.read_only_reason)
+        return await self.drive.files.write(file.inode, offset, data, file.actor_id)
+
+    @guarded
+    async def flush(self, fh: int) -> None:
+        """close(2) waits for this: what was written survives the death of the core from here on."""
+        if self.open_files[fh].is_writable:
+            self.drive.cuts.log()
+
+    @guarded
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        if not self.open_files[fh].is_barrier:
+            await self.drive.cuts.wait_synced()
+
+    @guarded
+    async def release(self, fh: int) -> None:
+        file = self.open_files.pop(fh)
+        if file is not None and file.epoch is None:
+            gate = self.drive.cuts.gate
+            if gate.is_closed:
+                await gate.wait_open()
+            self.drive.inodes.released(file.inode)
+
+
+def clip(pieces: list[Piece], low: int, high: int) -> list[Piece]:
+    """The parts of sorted pieces that lie in [low, high)."""
+    found: list[Piece] = []
+    for start, length, block, offset in pieces:
+        if start + length <= low or start >= high:
+            continue
+        skip = max(0, low - start)
+        found.append(Piece(start + skip, min(high, start + length) - start - skip, block, offset + skip))
+    return found

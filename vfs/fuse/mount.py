@@ -1,0 +1,99 @@
+"""Mounting: options, start, and an end that loses nothing.
+
+At the end the kernel still holds dirty pages. So the drive is unmounted while its loop still serves, by a thread; only
+when somebody keeps it busy is it detached, after the companion has flushed what it could.
+"""
+
+import ctypes
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pyfuse3
+import trio
+
+from vfs.drive import Drive
+from vfs.fuse.flusher import Flusher
+from vfs.fuse.invalidation import Invalidations
+from vfs.fuse.operations import DriveOperations
+from vfs.ids import ROOT
+
+log = logging.getLogger(__name__)
+
+NAME = "hybrid-drive"
+MNT_DETACH = 2
+UNMOUNT_DEADLINE_S = 60.0
+
+
+class Mount:
+    """A drive that is mounted."""
+
+    def __init__(self, drive: Drive, path: Path) -> None:
+        self.drive = drive
+        self.path = path
+        self.operations = DriveOperations(drive)
+        self.invalidations = Invalidations()
+        self.flusher = Flusher(path)
+
+    async def collect(self) -> bool:
+        """Bring what the kernel holds dirty of files open for writing. False when it did not come in time."""
+        paths = []
+        for file in self.operations.open_files.all():
+            if file.is_writable and file.inode.nlink and (path := self.path_of(file.inode.ino)) is not None:
+                paths.append(path)
+        self.operations.flusher_pid = self.flusher.pid
+        return not paths or await self.flusher.flush(paths)
+
+    def path_of(self, ino: int) -> bytes | None:
+        """One path of a live inode below the mount, or None."""
+        steps: list[bytes] = []
+        while ino != ROOT:
+            parents = self.drive.namespace.parents(ino)
+            if not parents or ino < ROOT:
+                return None
+            ino, name = parents[0]
+            steps.append(name)
+        return b"/".join(reversed(steps))
+
+    async def run(self) -> None:
+        """Answer the kernel until the drive is unmounted."""
+        await pyfuse3.main()
+
+    async def unmount(self) -> None:
+        """Unmount while `run` serves; it returns soon after."""
+        with trio.move_on_after(UNMOUNT_DEADLINE_S):
+            if await trio.to_thread.run_sync(_umount, self.path, 0, abandon_on_cancel=True):
+                return
+        log.info("the drive is busy: it is detached; programs that still use it will see errors")
+        await self.collect()
+        with trio.move_on_after(5):
+            await trio.to_thread.run_sync(_umount, self.path, MNT_DETACH, abandon_on_cancel=True)
+        pyfuse3.terminate()
+
+
+def _umount(path: Path, flags: int) -> bool:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(path), flags) == 0:
+        return True
+    if os.geteuid() != 0:
+        return os.spawnlp(os.P_WAIT, "fusermount3", "fusermount3", "-u", *(["-z"] if flags else []), str(path)) == 0
+    return False
+
+
+@asynccontextmanager
+async def mounted(drive: Drive, path: Path) -> AsyncIterator[Mount]:
+    """Mount the drive at an empty folder. Raises RuntimeError when the kernel refuses."""
+    options = {f"fsname={NAME}", f"subtype={NAME}", "default_permissions"}
+    if os.geteuid() == 0:
+        options.add("allow_other")
+    mount = Mount(drive, path)
+    pyfuse3.init(mount.operations, str(path), options)
+    mount.invalidations.start()
+    try:
+        yield mount
+    finally:
+        mount.invalidations.stop()
+        pyfuse3.close(unmount=False)
+        _umount(path, MNT_DETACH)

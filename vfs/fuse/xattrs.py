@@ -1,0 +1,38 @@
+"""Extended attributes."""
+
+import pyfuse3
+
+from vfs.errors import NoAttribute, NotSupported
+from vfs.fuse.base import Base
+from vfs.fuse.errno import guarded
+from vfs.ids import VIEW_SHIFT
+
+
+class XattrOperations(Base):
+    """Handlers of extended attributes. smbd asks for them about nine times a created file."""
+
+    @guarded
+    async def getxattr(self, ino: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        if self.is_door(ino):
+            raise NoAttribute("a door has no attributes") if not name.startswith(b"system.") else NotSupported("not kept")
+        return self.drive.xattrs.get(self.inode(ino), name)
+
+    @guarded
+    async def listxattr(self, ino: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
+        if self.is_door(ino):
+            return []
+        names = list(self.drive.xattrs.all(self.inode(ino)))
+        if ctx.uid:  # trusted attributes are not shown to users
+            names = [name for name in names if not name.startswith(b"trusted.")]
+        return names
+
+    @guarded
+    async def setxattr(self, ino: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self.enter(ino)
+        self.drive.xattrs.set(self.drive.inodes.get(ino), name, value, self.drive.actors.local(ctx.uid))
+
+    @guarded
+    async def removexattr(self, ino: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        await self.enter(ino)
+        assert not ino >> VIEW_SHIFT
+        self.drive.xattrs.remove(self.drive.inodes.get(ino), name, self.drive.actors.local(ctx.uid))

@@ -1,0 +1,243 @@
+"""Names: every operation on the tree of folders, each one savepoint, nothing awaited.
+
+All checks come before the first change, so a refusal changes nothing. Who may do what is checked by the kernel
+(default_permissions); here stand the rules that the kernel leaves to a file system: setgid folders, link counts, times,
+reserved names.
+"""
+
+import stat
+
+from cachefs.database import Database
+from vfs.actors import Caller
+from vfs.epochs import Epochs
+from vfs.errors import Exists, InvalidArgument, IsAFolder, NotAFolder, NotEmpty, NotFound, NotPermitted
+from vfs.ids import Ino
+from vfs.inodes import Inode, Inodes
+from vfs.names import check_new_name, fold
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # as in renameat2(2)
+
+_FIND = "SELECT ino FROM dentries WHERE parent = ? AND name = ?"
+_INSERT = "INSERT INTO dentries VALUES (?, ?, ?, ?, ?, ?, ?)"
+_POINT = "UPDATE dentries SET since = ?, actor_id = ?, ino = ? WHERE parent = ? AND name = ?"
+_DELETE = "DELETE FROM dentries WHERE parent = ? AND name = ?"
+
+
+class Namespace:
+    """The live tree's names."""
+
+    def __init__(self, database: Database, inodes: Inodes, epochs: Epochs) -> None:
+        self._database = database
+        self._inodes = inodes
+        self._epochs = epochs
+
+    # --- finding ---
+
+    def find(self, parent: int, name: bytes) -> Ino | None:
+        """The inode number that a name of a folder stands for, or None."""
+        row = self._database.row(_FIND, (parent, name))
+        return Ino(row[0]) if row is not None else None
+
+    def lookup(self, parent: int, name: bytes) -> Inode | None:
+        """The inode that a name of a folder stands for, or None."""
+        row = self._database.row(_FIND, (parent, name))
+        return self._inodes.get(row[0]) if row is not None else None
+
+    def is_empty(self, folder: int) -> bool:
+        """Whether the folder has no entries."""
+        return self._database.row("SELECT 1 FROM dentries WHERE parent = ? LIMIT 1", (folder,)) is None
+
+    def parents(self, ino: int) -> list[tuple[int, bytes]]:
+        """Every name of an inode: (folder, name)."""
+        return self._database.rows("SELECT parent, name FROM dentries WHERE ino = ?", (ino,))
+
+    def _folder(self, parent: int) -> Inode:
+        folder = self._inodes.get(parent)
+        if not folder.is_folder:
+            raise NotAFolder("the parent is not a folder")
+        if folder.nlink == 0:
+            raise NotFound("the folder was removed")
+        return folder
+
+    # --- making ---
+
+    def create(self, parent: int, name: bytes, mode: int, caller: Caller, *, rdev: int = 0, target: bytes | None = None) -> Inode:
+        """Make a file, folder, symlink (`target`) or special file; `mode` carries the type. Raises Exists, NotFound, …"""
+        folder = self._folder(parent)
+        check_new_name(parent, name)
+        if self.find(parent, name) is not None:
+            raise Exists("the name is taken")
+        gid = caller.gid
+        is_folder = stat.S_ISDIR(mode)
+        if folder.mode & stat.S_ISGID:
+            gid = folder.gid
+            if is_folder:
+                mode |= stat.S_ISGID
+        with self._database.operation:
+            inode = self._inodes.create(mode, caller.uid, gid, caller.actor_id, rdev=rdev, target=target)
+            self._add(folder, name, inode, caller)
+            inode.nlink = 2 if is_folder else 1
+        return inode
+
+    def link(self, inode: Inode, parent: int, name: bytes, caller: Caller) -> None:
+        """Give an inode one more name. Raises NotPermitted for folders, NotFound for an orphan."""
+        folder = self._folder(parent)
+        check_new_name(parent, name)
+        if inode.is_folder:
+            raise NotPermitted("a folder has exactly one name")
+        if inode.nlink == 0:
+            raise NotFound("the file was removed")
+        if self.find(parent, name) is not None:
+            raise Exists("the name is taken")
+        with self._database.operation:
+            self._add(folder, name, inode, caller)
+            inode.nlink += 1
+            self._inodes.changed(inode, caller.actor_id)
+
+    def _add(self, folder: Inode, name: bytes, inode: Inode, caller: Caller) -> None:
+        cookie = folder.next_cookie
+        folder.next_cookie = cookie + 1
+        self._database.write(
+            _INSERT, (folder.ino, name, self._epochs.current, caller.actor_id, inode.ino, cookie, fold(name))
+        )
+        if inode.is_folder:
+            folder.nlink += 1
+        self._inodes.changed(folder, caller.actor_id, contents=True)
+
+    # --- removing ---
+
+    def unlink(self, parent: int, name: bytes, caller: Caller) -> Inode:
+        """Remove a name of anything but a folder. Returns the inode, which lives on while somebody holds it."""
+        folder = self._folder(parent)
+        check_new_name(parent, name)
+        inode = self._existing(parent, name)
+        if inode.is_folder:
+            raise IsAFolder("a folder is removed by rmdir")
+        self._remove(folder, name, inode, caller)
+        return inode
+
+    def rmdir(self, parent: int, name: bytes, caller: Caller) -> Inode:
+        """Remove an empty folder."""
+        folder = self._folder(parent)
+        check_new_name(parent, name)
+        inode = self._existing(parent, name)
+        if not inode.is_folder:
+            raise NotAFolder("only a folder is removed by rmdir")
+        if not self.is_empty(inode.ino):
+            raise NotEmpty("the folder has entries")
+        self._remove(folder, name, inode, caller)
+        return inode
+
+    def _existing(self, parent: int, name: bytes) -> Inode:
+        inode = self.lookup(parent, name)
+        if inode is None:
+            raise NotFound("no such name")
+        return inode
+
+    def _remove(self, folder: Inode, name: bytes, inode: Inode, caller: Caller) -> None:
+        with self._database.operation:
+            self._database.write(_DELETE, (folder.ino, name))
+            self._drop_name(folder, inode, caller)
+            self._inodes.changed(folder, caller.actor_id, contents=True)
+        self._inodes.unlinked(inode)
+
+    def _drop_name(self, folder: Inode, inode: Inode, caller: Caller) -> None:
+        if inode.is_folder:
+            inode.nlink = 0
+            folder.nlink -= 1
+        else:
+            inode.nlink -= 1
+        self._inodes.changed(inode, caller.actor_id)
+
+    # --- renaming ---
+
+    def rename(self, parent: int, name: bytes, to_parent: int, to_name: bytes, flags: int, caller: Caller) -> Inode | None:
+        """rename(2) with RENAME_NOREPLACE and RENAME_EXCHANGE. Returns the inode that lost its name, if any."""
+        if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
+            raise InvalidArgument("unknown rename flags")
+        source, target = self._folder(parent), self._folder(to_parent)
+        check_new_name(parent, name)
+        check_new_name(to_parent, to_name)
+        inode = self._existing(parent, name)
+        other = self.lookup(to_parent, to_name)
+        if flags == RENAME_EXCHANGE:
+            if other is None:
+                raise NotFound("nothing to exchange with")
+            self._refuse_loop(inode, target)
+            self._refuse_loop(other, source)
+            if other is not inode:
+                self._exchange(source, name, inode, target, to_name, other, caller)
+            return None
+        if other is inode:
+            if flags == RENAME_NOREPLACE:
+                raise Exists("the name is taken")
+            return None  # POSIX: two names of one file: nothing happens
+        if other is not None:
+            self._check_replaceable(inode, other, flags)
+        self._refuse_loop(inode, target)
+        with self._database.operation:
+            self._move(source, name, inode, target, to_name, other, caller)
+        if other is not None:
+            self._inodes.unlinked(other)
+        return other
+
+    def _check_replaceable(self, inode: Inode, other: Inode, flags: int) -> None:
+        if flags == RENAME_NOREPLACE:
+            raise Exists("the name is taken")
+        if other.is_folder:
+            if not inode.is_folder:
+                raise IsAFolder("a file cannot replace a folder")
+            if not self.is_empty(other.ino):
+                raise NotEmpty("the folder to be replaced has entries")
+        elif inode.is_folder:
+            raise NotAFolder("a folder cannot replace a file")
+
+    def _refuse_loop(self, inode: Inode, folder: Inode) -> None:
+        """A folder cannot move below itself. The kernel sees to it; a control call does not go through the kernel."""
+        if not inode.is_folder:
+            return
+        ino: int | None = folder.ino
+        while ino is not None:
+            if ino == inode.ino:
+                raise InvalidArgument("a folder cannot be moved into itself")
+            row = self._database.row("SELECT parent FROM dentries WHERE ino = ?", (ino,))
+            ino = row[0] if row is not None else None
+
+    def _move(
+        self, source: Inode, name: bytes, inode: Inode, target: Inode, to_name: bytes, other: Inode | None, caller: Caller
+    ) -> None:
+        epoch, write = self._epochs.current, self._database.write
+        cookie = None
+        if source is target and other is None:  # stays at its place in listings that are being read
+            cookie = self._database.row("SELECT cookie FROM dentries WHERE parent = ? AND name = ?", (source.ino, name))[0]
+        write(_DELETE, (source.ino, name))
+        if other is not None:
+            write(_POINT, (epoch, caller.actor_id, inode.ino, target.ino, to_name))
+            self._drop_name(target, other, caller)
+        else:
+            if cookie is None:
+                cookie = target.next_cookie
+                target.next_cookie = cookie + 1
+            write(_INSERT, (target.ino, to_name, epoch, caller.actor_id, inode.ino, cookie, fold(to_name)))
+        if inode.is_folder:
+            source.nlink -= 1
+            target.nlink += 1
+        self._inodes.changed(inode, caller.actor_id)
+        self._inodes.changed(source, caller.actor_id, contents=True)
+        if target is not source:
+            self._inodes.changed(target, caller.actor_id, contents=True)
+
+    def _exchange(
+        self, source: Inode, name: bytes, inode: Inode, target: Inode, to_name: bytes, other: Inode, caller: Caller
+    ) -> None:
+        epoch = self._epochs.current
+        with self._database.operation:
+            self._database.write(_POINT, (epoch, caller.actor_id, other.ino, source.ino, name))
+            self._database.write(_POINT, (epoch, caller.actor_id, inode.ino, target.ino, to_name))
+            shift = inode.is_folder - other.is_folder
+            source.nlink -= shift
+            target.nlink += shift
+            self._inodes.changed(inode, caller.actor_id)
+            self._inodes.changed(other, caller.actor_id)
+            self._inodes.changed(source, caller.actor_id, contents=True)
+            self._inodes.changed(target, caller.actor_id, contents=True)

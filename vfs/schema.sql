@@ -1,0 +1,185 @@
+-- The tree, now and then.
+--
+-- Live tables hold what is true now; each row has `since`, the epoch of its last change. The first change to a row that a
+-- kept state can see leaves a copy in the history table, with [since, until). That rule is the triggers below: no code
+-- path can forget it. A row whose `since` lies after the newest kept epoch is changed in place.
+-- History keys end in `until`, so "as of e" is: the first row with until > e; if its since > e, or there is none, the live
+-- row where since <= e.
+
+-- Where time stands. One row. `epoch` counts the states history can tell apart; `newest_kept` is the newest epoch that a
+-- snapshot (or an actor's epoch) keeps, 0 when none does.
+CREATE TABLE clock (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch       INTEGER NOT NULL,
+    newest_kept INTEGER NOT NULL
+);
+INSERT INTO clock VALUES (1, 1, 0);
+
+-- Who made a change. 0 in a row = unknown, or several.
+CREATE TABLE actors (
+    actor_id INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL,                -- 'local', 'smb', 'agent', 'portal'
+    user     INTEGER NOT NULL,             -- uid
+    device   TEXT NOT NULL DEFAULT ''      -- '' = none
+);
+CREATE UNIQUE INDEX actors_by_identity ON actors (kind, user, device);
+
+-- An inode: identity and attributes of a file. Number 1 is the root, 2 the hidden folder in which restores are built, 3
+-- the hidden folder of trees that wait to be reaped.
+CREATE TABLE inodes (
+    ino         INTEGER PRIMARY KEY,       -- file number, below 2^40, never reused
+    since       INTEGER NOT NULL,
+    actor_id    INTEGER NOT NULL,
+    mode        INTEGER NOT NULL,          -- type and permission bits, as in stat
+    uid         INTEGER NOT NULL,
+    gid         INTEGER NOT NULL,
+    nlink       INTEGER NOT NULL,          -- names; a folder: 2 + folders in it; 0 = orphan, reaped once nobody holds it
+    size        INTEGER NOT NULL,          -- bytes; of a symlink its target's; 0 for all others but files
+    mapped      INTEGER NOT NULL,          -- bytes covered by extents (st_blocks)
+    content     INTEGER,                   -- NULL = no extents
+    rdev        INTEGER NOT NULL,          -- device number of device files, else 0
+    atime_ns    INTEGER NOT NULL,          -- nanoseconds since 1970
+    mtime_ns    INTEGER NOT NULL,
+    ctime_ns    INTEGER NOT NULL,
+    btime_ns    INTEGER NOT NULL,
+    xattr_set   INTEGER,                   -- NULL = none
+    next_cookie INTEGER NOT NULL,          -- of a folder: cookie of the next entry made in it; else 0
+    target      BLOB                       -- of a symlink
+);
+CREATE INDEX inodes_orphaned ON inodes (ino) WHERE nlink = 0;
+CREATE INDEX inodes_by_xattr_set ON inodes (xattr_set) WHERE xattr_set IS NOT NULL;
+
+CREATE TABLE inodes_history (
+    ino INTEGER NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL, actor_id INTEGER NOT NULL, mode INTEGER NOT NULL,
+    uid INTEGER NOT NULL, gid INTEGER NOT NULL, nlink INTEGER NOT NULL, size INTEGER NOT NULL, mapped INTEGER NOT NULL,
+    content INTEGER, rdev INTEGER NOT NULL, atime_ns INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    btime_ns INTEGER NOT NULL, xattr_set INTEGER, next_cookie INTEGER NOT NULL, target BLOB,
+    PRIMARY KEY (ino, until)
+) WITHOUT ROWID;
+CREATE INDEX inodes_history_by_until ON inodes_history (until);
+CREATE INDEX inodes_history_by_xattr_set ON inodes_history (xattr_set) WHERE xattr_set IS NOT NULL;
+
+-- A name in a folder. `cookie` is its place in listings: handed out in rising order by the folder, never reused in it.
+-- `fold` is a 31-bit hash of the upper-cased name; it only proposes, names are compared (T25c).
+CREATE TABLE dentries (
+    parent   INTEGER NOT NULL,
+    name     BLOB NOT NULL,                -- 1 to 255 bytes without / and NUL
+    since    INTEGER NOT NULL,
+    actor_id INTEGER NOT NULL,
+    ino      INTEGER NOT NULL,
+    cookie   INTEGER NOT NULL,
+    fold     INTEGER NOT NULL,
+    PRIMARY KEY (parent, name)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX dentries_by_cookie ON dentries (parent, cookie);
+CREATE INDEX dentries_by_fold ON dentries (parent, fold);
+CREATE INDEX dentries_by_ino ON dentries (ino);
+
+CREATE TABLE dentries_history (
+    parent INTEGER NOT NULL, name BLOB NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL, actor_id INTEGER NOT NULL,
+    ino INTEGER NOT NULL, cookie INTEGER NOT NULL, fold INTEGER NOT NULL,
+    PRIMARY KEY (parent, name, until)
+) WITHOUT ROWID;
+CREATE INDEX dentries_history_by_until ON dentries_history (until);
+
+-- Bytes [start, start + length) of a content are bytes [offset, offset + length) of a block. No extent = a hole. An
+-- extent never crosses a 64 MiB line of its content.
+CREATE TABLE extents (
+    content INTEGER NOT NULL,
+    start   INTEGER NOT NULL,
+    since   INTEGER NOT NULL,
+    length  INTEGER NOT NULL,
+    block   INTEGER NOT NULL,
+    offset  INTEGER NOT NULL,
+    PRIMARY KEY (content, start)
+) WITHOUT ROWID;
+CREATE INDEX extents_by_block ON extents (block);
+
+CREATE TABLE extents_history (
+    content INTEGER NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL, length INTEGER NOT NULL,
+    block INTEGER NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (content, start, until)
+) WITHOUT ROWID;
+CREATE INDEX extents_history_by_until ON extents_history (until);
+CREATE INDEX extents_history_by_block ON extents_history (block);
+
+-- Contents that no live inode has any more. Their last extents stay in `extents`, true in [since, gone): giving up a
+-- content is one row, whatever its size. Extents that no kept epoch saw are removed in steps (`is_sifted` = done).
+CREATE TABLE gone_contents (
+    content   INTEGER PRIMARY KEY,
+    gone      INTEGER NOT NULL,
+    is_sifted INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX gone_contents_by_gone ON gone_contents (gone);
+CREATE INDEX gone_contents_unsifted ON gone_contents (content) WHERE is_sifted = 0;
+
+-- Equal sets of extended attributes are stored once. `body`: msgpack map of names to values, names sorted.
+CREATE TABLE xattr_sets (
+    xattr_set INTEGER PRIMARY KEY,
+    digest    BLOB NOT NULL,               -- BLAKE3 of body, 32 bytes
+    body      BLOB NOT NULL
+);
+CREATE UNIQUE INDEX xattr_sets_by_digest ON xattr_sets (digest);
+
+-- A kept epoch. kind 'snapshot': named, a folder in .snapshots; 'actor': unnamed, kept for undo by actor.
+-- state 'kept', or 'deleting': gone for users, its rows are being removed in steps.
+CREATE TABLE snapshots (
+    snapshot   INTEGER PRIMARY KEY,
+    epoch      INTEGER NOT NULL,           -- the last epoch it shows
+    kind       TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    name       TEXT,                       -- folder name, unique; NULL for 'actor'
+    label      TEXT,
+    created_ns INTEGER NOT NULL,
+    is_held    INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX snapshots_by_epoch ON snapshots (epoch);
+CREATE UNIQUE INDEX snapshots_by_name ON snapshots (name) WHERE name IS NOT NULL;
+
+-- A view: one place where a past tree is seen. Inode numbers in it are (view << 40) | file number.
+CREATE TABLE views (
+    view     INTEGER PRIMARY KEY,
+    anchor   INTEGER NOT NULL,             -- file number of the folder whose past it shows
+    snapshot INTEGER NOT NULL,
+    door     TEXT NOT NULL                 -- 'snapshots' or 'previous'
+);
+CREATE UNIQUE INDEX views_by_place ON views (anchor, snapshot, door);
+
+-- Long work in steps. A restore that a crash interrupts while 'building' has changed nothing and becomes 'failed'.
+CREATE TABLE jobs (
+    job           INTEGER PRIMARY KEY,
+    kind          TEXT NOT NULL,           -- 'restore', 'undo'
+    state         TEXT NOT NULL,           -- 'building', 'done', 'failed', 'undone'
+    path          BLOB NOT NULL,           -- what was asked for
+    target        BLOB NOT NULL,           -- where it was put
+    at            TEXT NOT NULL,           -- snapshot restored from
+    undo_snapshot TEXT,                    -- held snapshot of the moment before
+    done_snapshot TEXT,                    -- held snapshot of the moment after: what undo compares with
+    done          INTEGER NOT NULL,        -- entries built
+    total         INTEGER NOT NULL,
+    created_ns    INTEGER NOT NULL,
+    finished_ns   INTEGER,
+    error         TEXT
+);
+
+CREATE TRIGGER inodes_change BEFORE UPDATE ON inodes WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN
+    INSERT INTO inodes_history SELECT ino, (SELECT epoch FROM clock), since, actor_id, mode, uid, gid, nlink, size, mapped, content,
+        rdev, atime_ns, mtime_ns, ctime_ns, btime_ns, xattr_set, next_cookie, target FROM inodes WHERE ino = old.ino;
+END;
+CREATE TRIGGER inodes_end BEFORE DELETE ON inodes WHEN old.since <= (SELECT newest_kept FROM clock) BEGIN
+    INSERT INTO inodes_history SELECT ino, (SELECT epoch FROM clock), since, actor_id, mode, uid, gid, nlink, size, mapped, content,
+        rdev, atime_ns, mtime_ns, ctime_ns, btime_ns, xattr_set, next_cookie, target FROM inodes WHERE ino = old.ino;
+END;
+CREATE TRIGGER dentries_change BEFORE UPDATE ON dentries WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN
+    INSERT INTO dentries_history VALUES (old.parent, old.name, (SELECT epoch FROM clock), old.since, old.actor_id, old.ino, old.cookie, old.fold);
+END;
+CREATE TRIGGER dentries_end BEFORE DELETE ON dentries WHEN old.since <= (SELECT newest_kept FROM clock) BEGIN
+    INSERT INTO dentries_history VALUES (old.parent, old.name, (SELECT epoch FROM clock), old.since, old.actor_id, old.ino, old.cookie, old.fold);
+END;
+CREATE TRIGGER extents_change BEFORE UPDATE ON extents WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN
+    INSERT INTO extents_history VALUES (old.content, old.start, (SELECT epoch FROM clock), old.since, old.length, old.block, old.offset);
+END;
+CREATE TRIGGER extents_end BEFORE DELETE ON extents WHEN old.since <= (SELECT newest_kept FROM clock)
+    AND NOT EXISTS (SELECT 1 FROM gone_contents WHERE content = old.content) BEGIN
+    INSERT INTO extents_history VALUES (old.content, old.start, (SELECT epoch FROM clock), old.since, old.length, old.block, old.offset);
+END;

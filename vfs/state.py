@@ -1,0 +1,64 @@
+"""The engine's part of the state directory: its layout and its making.
+
+    drive.db, drive.db-wal, drive.db-shm    rows
+    segments/NNNNNNNNNN.seg                 bytes
+    intents/N.log                           what happened since cut N
+
+The rest of the directory is the appliance's, and so is the lock that lets one process in.
+"""
+
+import os
+import stat
+from importlib.resources import files
+from pathlib import Path
+
+from cachefs.database import Database
+from cachefs.disk import Disk, RealDisk
+from cloud_tier.clock import Clock
+from vfs.ids import ATTIC, FIRST_FILE, ROOT, WORKSHOP
+from vfs.names import SNAPSHOTS, fold
+
+DATABASE = "drive.db"
+VISIBLE_DOOR = b"Previous Versions"
+
+
+def schemas() -> list[str]:
+    """The tables of all layers, lowest first."""
+    return [(files(package) / "schema.sql").read_text() for package in ("cachefs", "vfs")]
+
+
+def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None = None, vfs: str | None = None) -> None:
+    """Make an empty drive whose root belongs to `uid` and `gid`. Raises FileExistsError where there is one.
+
+    The database gets its name last: a crash before leaves no half drive.
+    """
+    disk = disk or RealDisk()
+    if (state / DATABASE).exists():
+        raise FileExistsError(state)
+    for folder in (state, state / "segments", state / "intents"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = state / (DATABASE + ".new")
+    for leftover in state.glob(DATABASE + ".new*"):
+        leftover.unlink()
+    database = Database.create(unfinished, schemas(), vfs=vfs)
+    database.begin()
+    _plant_tree(database, clock.now_ns(), uid, gid)
+    database.commit()
+    database.checkpoint()
+    database.close()
+    os.rename(unfinished, state / DATABASE)
+    disk.sync_directory(state)
+
+
+def _plant_tree(database: Database, now: int, uid: int, gid: int) -> None:
+    folder, link = stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
+    insert = "INSERT INTO inodes VALUES (?, 1, 0, ?, ?, ?, ?, ?, 0, NULL, 0, ?, ?, ?, ?, NULL, ?, ?)"
+    times = (now, now, now, now)
+    database.write(insert, (ROOT, folder, uid, gid, 2, 0, *times, 4, None))
+    database.write(insert, (WORKSHOP, stat.S_IFDIR | 0o700, 0, 0, 2, 0, *times, 3, None))
+    database.write(insert, (ATTIC, stat.S_IFDIR | 0o700, 0, 0, 2, 0, *times, 3, None))
+    database.write(insert, (FIRST_FILE, link, uid, gid, 1, len(SNAPSHOTS), *times, 0, SNAPSHOTS))
+    database.write("INSERT INTO dentries VALUES (?, ?, 1, 0, ?, 3, ?)", (ROOT, VISIBLE_DOOR, FIRST_FILE, fold(VISIBLE_DOOR)))
+    database.write("INSERT INTO counters VALUES ('ino', ?)", (FIRST_FILE,))
+    database.write("INSERT INTO counters VALUES ('files', 2)")  # the root and the visible door
+    database.write("INSERT INTO local_counters VALUES ('cut', 0)")
