@@ -34,7 +34,7 @@ from appliance.control.protocol import ControlProblem, Problem
 from appliance.errors import ApplianceError
 from appliance.exit_codes import MEANINGS, ExitCode, exit_code_for
 
-_EPILOG = "Exit codes: " + " · ".join(f"{code.value} {code.name.lower()}" for code in MEANINGS)
+_EPILOG = "Exit codes: " + ", ".join(f"{code.value} {code.name.lower()}" for code in MEANINGS)
 
 app = typer.Typer(
     name="hybrid-drive",

@@ -9,6 +9,7 @@ descriptor would wait for the first, in the same process too.
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,10 +26,8 @@ def holding(places: StatePlaces) -> Iterator[None]:
     except PermissionError as error:
         raise NoRights(f"use the state directory {places.state}") from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(places.state, read_pid(places)) from error
+        if not _take(lock):
+            raise AlreadyRunning(places.state, read_pid(places))
         # By rename, so that a reader never sees half a number.
         draft = places.core_pid.with_suffix(".new")
         draft.write_text(f"{os.getpid()}\n")
@@ -40,6 +39,20 @@ def holding(places: StatePlaces) -> Iterator[None]:
                 places.core_pid.unlink()
     finally:
         os.close(lock)
+
+
+def _take(lock: int) -> bool:
+    """Tries for half a second: `is_held` elsewhere takes the lock for an instant, and a dying core gives it back."""
+    for last in (False,) * 10 + (True,):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if last:
+                break
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def is_held(places: StatePlaces) -> bool:

@@ -28,6 +28,14 @@ class _Lines(logging.Formatter):
         self.converter = time.gmtime
 
 
+class _Sentences(_Lines):
+    """For eyes: the traceback stays in the file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        bare = logging.makeLogRecord(record.__dict__ | {"exc_info": None, "exc_text": None, "stack_info": None})
+        return super().format(bare)
+
+
 @contextmanager
 def logging_to(file: Path, level: str) -> Iterator[None]:
     """Logs to `file` (its directory is made) and stderr while the context lasts. `level` as in the configuration."""
@@ -39,8 +47,9 @@ def logging_to(file: Path, level: str) -> Iterator[None]:
     serious.setLevel(logging.WARNING)
     root = logging.getLogger()
     before = root.level
+    lines.setFormatter(_Lines())
+    serious.setFormatter(_Sentences())
     for handler in (lines, serious):
-        handler.setFormatter(_Lines())
         root.addHandler(handler)
     root.setLevel(level.upper())
     for name in _QUIET:

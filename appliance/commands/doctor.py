@@ -20,7 +20,7 @@ def doctor(state: State = None, json: Json = False) -> None:
         for advice in found:
             print(f"{advice.severity.upper()}: {advice.title}")
             print("  " + advice.what.replace("\n", "\n  "))
-            print(f"  → {advice.do}")
+            print(f"  -> {advice.do}")
         if not found:
             print("Everything is well.")
     if any(advice.severity == "broken" for advice in found):

@@ -54,7 +54,7 @@ def _print_plan(plan: RestorePlan) -> None:
     print_differences(plan.differences)
     hidden = plan.added + plan.removed + plan.changed - len(plan.differences)
     if hidden > 0:
-        print(f"… and {hidden} more")
+        print(f"... and {hidden} more")
     print(
         f"From {plan.snapshot}: {plan.added} would come, {plan.removed} go, {plan.changed} change. Nothing was changed."
     )

@@ -18,10 +18,10 @@ from appliance.commands.output import print_json
 from appliance.config import read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem
-from appliance.errors import AlreadyRunning, MountPointUnusable
+from appliance.errors import AlreadyRunning
 from appliance.lock import is_held, read_pid
 from appliance.logs import logging_to
-from appliance.mounts import clean_stale, find_mount, remove_mount
+from appliance.mounts import clean_stale, remove_mount
 from appliance.places import StatePlaces, is_made, require_drive
 
 if TYPE_CHECKING:
@@ -46,18 +46,12 @@ def serve(state: State = None, mount: Mount = None, json: Json = False) -> None:
             print(f"A new drive was made in {places.state}.", flush=True)
     require_drive(places)
     config = read_config(places.config)
-    _require_free(place)
+    # Only a mount that a dead core left may be cleaned away here; those after it are our own child's.
+    clean_stale(place)
     with logging_to(places.supervisor_log, config.log.level):
         code = _supervise(places, place, json)
     if code:
         raise typer.Exit(code)
-
-
-def _require_free(place: Path) -> None:
-    """Only a mount that a dead core left may be cleaned away; later ones are our own child's."""
-    clean_stale(place)
-    if (entry := find_mount(place)) is not None:
-        raise MountPointUnusable(place, f"{entry.source} is mounted there")
 
 
 def _supervise(places: StatePlaces, place: Path, json: bool) -> int:

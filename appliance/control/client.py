@@ -1,21 +1,23 @@
 """The caller's end of the control interface, typed and blocking: for the command line, the supervisor and the portal.
 
 Promises that every failure is a `ControlProblem` with a sentence: a socket that is missing or dead says that the
-drive is not running, whatever the library under it calls that. Loads no web framework and no TLS certificates: a call
-on a fresh process should cost milliseconds.
+drive is not running, whatever lies under it calls that. One connection per question: on a Unix socket that costs 0.1
+ms, and no question ever meets a connection that the core has closed meanwhile.
+
+It stands on the standard library's HTTP, not on httpx: importing httpx took 0.2 s of the 0.4 s of a `status`, because
+it loads trio along, and its Unix connection leaves the socket open when the core is not there.
 """
 
-from __future__ import annotations
-
+import http.client
 import json
+import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from appliance.control.address import reachable_name
@@ -38,30 +40,17 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
 class ControlClient:
-    """One caller of the core behind `socket_path`. Not for several threads at once. Close it, or use it as a context.
+    """One caller of the core behind `socket_path`; several threads may share it. It holds nothing open in between.
 
     `timeout_s` bounds the wait for each answer but that of `check`, which looks at the whole drive and takes its time.
     `acting_uid` names the user on whose behalf the caller asks; only root may name another than himself.
     """
 
     def __init__(self, socket_path: Path, *, timeout_s: float = 30.0, acting_uid: int | None = None) -> None:
+        self._socket_path = socket_path
         self._state = socket_path.parent.parent
-        self._stack = ExitStack()
         self._timeout_s = timeout_s
-        headers = {} if acting_uid is None else {"X-Acting-User": str(acting_uid)}
-        try:
-            name = self._stack.enter_context(reachable_name(socket_path))
-        except OSError as error:
-            raise self._not_running() from error
-        transport = httpx.HTTPTransport(uds=name, verify=False, trust_env=False)
-        self._http = self._stack.enter_context(
-            httpx.Client(
-                transport=transport, base_url="http://core", headers=headers, timeout=timeout_s, trust_env=False
-            )
-        )
-
-    def close(self) -> None:
-        self._stack.close()
+        self._headers = {} if acting_uid is None else {"X-Acting-User": str(acting_uid)}
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +58,7 @@ class ControlClient:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        """Every question has closed its connection already."""
 
     def status(self) -> Status:
         return self._one(Status, "GET", "/v1/status")
@@ -113,47 +102,65 @@ class ControlClient:
 
     def metrics(self) -> str:
         """The status as Prometheus text."""
-        return self._ask("GET", "/metrics").text
+        return self._ask("GET", "/metrics").decode()
 
     def _one(
         self, kind: type[_Answer], method: str, url: str, body: BaseModel | None = None, timeout_s: float | None = -1.0
     ) -> _Answer:
-        response = self._ask(method, url, body, timeout_s)
+        answer = self._ask(method, url, body, timeout_s)
         with self._understood():
-            return kind.model_validate(json.loads(response.content))
+            return kind.model_validate(json.loads(answer))
 
     def _many(self, kind: type[_Answer], url: str) -> list[_Answer]:
-        response = self._ask("GET", url)
+        answer = self._ask("GET", url)
         with self._understood():
-            return [kind.model_validate(item) for item in json.loads(response.content)]
+            return [kind.model_validate(item) for item in json.loads(answer)]
 
-    def _ask(
-        self, method: str, url: str, body: BaseModel | None = None, timeout_s: float | None = -1.0
-    ) -> httpx.Response:
-        content, headers = None, {}
-        if body is not None:
-            content, headers = json.dumps(body.model_dump(mode="json")), {"Content-Type": "application/json"}
+    def _ask(self, method: str, url: str, body: BaseModel | None = None, timeout_s: float | None = -1.0) -> bytes:
         limit = self._timeout_s if timeout_s == -1.0 else timeout_s
+        content, headers = None, self._headers
+        if body is not None:
+            content = json.dumps(body.model_dump(mode="json")).encode()
+            headers = headers | {"Content-Type": "application/json"}
+        connection = _UnixConnection(self._socket_path, limit)
         try:
-            response = self._http.request(method, url, content=content, headers=headers, timeout=limit)
-        except httpx.ConnectError as error:
-            raise self._unreachable(error) from error
-        except httpx.TimeoutException as error:
+            self._connect(connection)
+            try:
+                connection.request(method, url, content, headers)
+                response = connection.getresponse()
+                answer = response.read()
+            except TimeoutError as error:
+                raise self._unanswered() from error
+            except (OSError, http.client.HTTPException) as error:
+                raise _problem(
+                    "not_running",
+                    "The core stopped before it answered; whether it did what was asked is not known. Look at "
+                    f"`hybrid-drive status --state {self._state}` once it is back.",
+                ) from error
+        finally:
+            connection.close()
+        if 200 <= response.status < 300:
+            return answer
+        with self._understood():
+            raise ControlProblem(Problem.model_validate(json.loads(answer)))
+
+    def _connect(self, connection: "_UnixConnection") -> None:
+        try:
+            connection.connect()
+        except PermissionError as error:
             raise _problem(
-                "unanswered",
-                f"The core did not answer within {limit:g} s; whether it did what was asked is not known. "
-                "`hybrid-drive doctor` looks into it.",
+                "no_rights",
+                f"This user may not talk to the drive in {self._state}; run the command as root, as the user who "
+                "runs the drive, or as a member of the group hybrid-drive.",
             ) from error
-        except httpx.TransportError as error:
+        except (TimeoutError, BlockingIOError) as error:
+            # The queue of a core that accepts nobody is full.
+            raise self._unanswered() from error
+        except OSError as error:
             raise _problem(
                 "not_running",
-                "The core stopped before it answered; whether it did what was asked is not known. Look at "
-                f"`hybrid-drive status --state {self._state}` once it is back.",
+                f"The drive in {self._state} is not running; start it with `hybrid-drive serve --state {self._state}`.",
             ) from error
-        if response.is_success:
-            return response
-        with self._understood():
-            raise ControlProblem(Problem.model_validate(json.loads(response.content)))
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
@@ -166,23 +173,26 @@ class ControlClient:
                 "Restart the drive after an update.",
             ) from error
 
-    def _unreachable(self, error: httpx.ConnectError) -> ControlProblem:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, PermissionError):
-                return _problem(
-                    "no_rights",
-                    f"This user may not talk to the drive in {self._state}; run the command as root, as the user who "
-                    "runs the drive, or as a member of the group hybrid-drive.",
-                )
-            cause = cause.__cause__ or cause.__context__
-        return self._not_running()
-
-    def _not_running(self) -> ControlProblem:
+    def _unanswered(self) -> ControlProblem:
         return _problem(
-            "not_running",
-            f"The drive in {self._state} is not running; start it with `hybrid-drive serve --state {self._state}`.",
+            "unanswered",
+            f"The core did not answer within {self._timeout_s:g} s; whether it did what was asked is not known. "
+            "`hybrid-drive doctor` looks into it.",
         )
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket of any name's length."""
+
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        super().__init__("core", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with reachable_name(self._path) as name:
+            self.sock.connect(name)
 
 
 def _segment(name: str) -> str:

@@ -14,8 +14,6 @@ from kit.fake_service import START, FakeService, serving
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem, Difference, Finding
 
-# httpcore forgets to close a Unix socket that it could not connect.
-forgiving_httpcore = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 NOT_UTF8 = os.fsdecode(b"docs/caf\xe9 & co%41.txt")
 
 
@@ -117,7 +115,6 @@ def test_a_request_that_is_no_request_is_answered_in_kind(client: ControlClient)
     assert refusal(send, "GET", "/v1/jobs/x").problem.code == "usage"
 
 
-@forgiving_httpcore
 def test_a_missing_or_dead_socket_means_not_running(service: FakeService, socket_path: Path) -> None:
     with ControlClient(socket_path) as client:
         assert refusal(client.status).problem.code == "not_running"
@@ -213,7 +210,6 @@ def test_the_kernel_says_who_asks_and_only_root_may_act_for_another(
     assert ask_as(uid, stranger_door, acting) == (read, write)
 
 
-@forgiving_httpcore
 def test_a_user_without_rights_on_the_socket_is_told_so(stranger_door: Path) -> None:
     stranger_door.chmod(0o600)
     assert ask_as(65534, stranger_door) == ("no_rights", "no_rights")

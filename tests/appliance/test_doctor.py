@@ -1,0 +1,120 @@
+"""The doctor names what is wrong, weightiest first, whether or not there is a core to ask."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from kit.fake_service import START, FakeService, serving
+
+from appliance.control.protocol import Advice, Problem, Status
+from appliance.doctor import Facts, advise, gather
+from appliance.lock import holding
+from appliance.places import StatePlaces
+
+
+@pytest.fixture
+async def status() -> Status:
+    return await FakeService().status()
+
+
+@pytest.fixture
+def well(status: Status) -> Facts:
+    return Facts(
+        now=START + timedelta(seconds=10),
+        state=Path("/s"),
+        mount=Path("/the/drive"),
+        is_made=True,
+        may_write=True,
+        is_held=True,
+        pid=7,
+        status=status,
+        problem=None,
+        mount_answer="alive",
+        fuse="usable",
+        has_mount_helper=True,
+        kernel="6.1.0-18-amd64",
+        free_bytes=2**40,
+        disk_bytes=2**41,
+        newest_file=START,
+        log_file=Path("/s/log/core.log"),
+        log_lines=(),
+    )
+
+
+def only(facts: Facts) -> Advice:
+    (advice,) = advise(facts)
+    return advice
+
+
+async def test_a_drive_that_is_well_gets_no_advice(well: Facts) -> None:
+    assert advise(well) == []
+
+
+async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> None:
+    def with_status(**changes: object) -> Facts:
+        return replace(well, status=status.model_copy(update=changes))
+
+    over = status.cache.model_copy(update={"allocated_bytes": 2**31})
+    expected = {
+        ("broken", "No drive here"): replace(well, is_made=False),
+        ("broken", "The drive is not running"): replace(well, is_held=False, status=None, mount_answer=None),
+        ("broken", "The core does not answer"): replace(well, status=None),
+        ("broken", "The drive is read-only"): with_status(state="read_only", reason="a sync failed"),
+        ("note", "The drive is starting"): with_status(state="starting"),
+        ("warning", "The cache is over its budget"): with_status(cache=over),
+        ("broken", "A dead mount is left"): replace(well, mount_answer="dead"),
+        ("broken", "The mount does not answer"): replace(well, mount_answer="hung"),
+        ("broken", "The core runs but nothing is mounted"): replace(well, mount_answer=None),
+        ("broken", "FUSE cannot be used"): replace(well, fuse="denied"),
+        ("broken", "fusermount3 is missing"): replace(well, has_mount_helper=False),
+        ("warning", "The kernel is old"): replace(well, kernel="4.19.0"),
+        ("note", "This user may not use the state directory"): replace(well, may_write=False),
+        ("warning", "The disk under the drive is nearly full"): replace(well, free_bytes=2**30 + 1),
+        ("warning", "The clock went backwards"): replace(well, newest_file=START + timedelta(hours=1)),
+        ("note", "1 warnings or errors in the log"): replace(well, log_lines=("2026 ERROR x: y",)),
+    }
+    assert {(only(facts).severity, only(facts).title): facts for facts in expected.values()} == expected
+
+
+async def test_old_uncommitted_rows_are_a_warning_and_fresh_ones_are_not(well: Facts, status: Status) -> None:
+    waiting = replace(well, status=status.model_copy(update={"uncommitted_rows": 3}))
+    assert advise(waiting) == []
+    assert only(replace(waiting, now=START + timedelta(hours=1))).title == "Changes are not becoming durable"
+
+
+async def test_the_weightiest_comes_first(well: Facts) -> None:
+    facts = replace(well, log_lines=("2026 ERROR x: y",), kernel="4.4.0", mount_answer="dead")
+    assert [advice.severity for advice in advise(facts)] == ["broken", "warning", "note"]
+
+
+async def test_a_silent_core_is_told_with_what_it_said(well: Facts) -> None:
+    problem = Problem(code="unanswered", message="No answer within 5 s.")
+    assert "No answer within 5 s." in only(replace(well, status=None, problem=problem)).what
+
+
+def test_facts_are_gathered_from_a_dead_drive(tmp_path: Path) -> None:
+    facts = gather(StatePlaces(tmp_path / "no" / "state"), tmp_path / "drive", START)
+    assert not facts.is_made
+    assert not facts.is_held
+    assert facts.status is None
+    assert facts.problem is not None
+    assert facts.problem.code == "not_running"
+    assert facts.mount_answer is None
+    assert facts.disk_bytes > facts.free_bytes > 0
+
+
+def test_facts_are_gathered_from_a_running_core(tmp_path: Path) -> None:
+    places = StatePlaces(tmp_path / "state")
+    places.log.mkdir(parents=True)
+    places.core_log.write_text(
+        "2026-02-28T12:00:00.000Z ERROR vfs: before this start\n"
+        "2026-03-01T12:00:00.500Z INFO vfs: fine\n"
+        "2026-03-01T12:00:01.000Z WARNING cachefs: slow disk\nTraceback\n"
+    )
+    with holding(places), serving(FakeService(), places.control_socket):
+        facts = gather(places, tmp_path, START)
+    assert facts.is_held
+    assert facts.status is not None
+    assert facts.mount == Path("/the/drive")
+    assert facts.log_lines == ("2026-03-01T12:00:01.000Z WARNING cachefs: slow disk",)
