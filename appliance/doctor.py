@@ -56,6 +56,7 @@ class Facts:
     """When the newest file of the state was written, by its own clock."""
     log_file: Path
     log_lines: tuple[str, ...]
+    """What is serious: of the core since it started, of the supervisor in the last day."""
 
 
 def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
@@ -64,6 +65,8 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
     place = Path(status.mount) if status is not None else _last_mount(places, mount)
     disk = shutil.disk_usage(_nearest(places.state))
     since = now - timedelta(days=1) if status is None else status.started
+    began = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    yesterday = (now - timedelta(days=1)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     held = False
     try:
         held = is_held(places)
@@ -87,7 +90,7 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
         disk_bytes=disk.total,
         newest_file=_newest_file(places),
         log_file=places.core_log,
-        log_lines=tuple(serious_lines(places.core_log, since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"))),
+        log_lines=(*serious_lines(places.supervisor_log, yesterday), *serious_lines(places.core_log, began)),
     )
 
 
@@ -234,9 +237,9 @@ def _about_state(facts: Facts) -> Iterator[Advice]:
     if facts.log_lines:
         yield Advice(
             severity="note",
-            title=f"{len(facts.log_lines)} warnings or errors in the log",
+            title=f"{len(facts.log_lines)} warnings or errors in the logs",
             what="\n".join(facts.log_lines[-_SHOWN_LINES:]),
-            do=f"Read {facts.log_file}.",
+            do=f"Read {facts.log_file} and its neighbours.",
         )
 
 

@@ -1,6 +1,7 @@
 """`hybrid-drive init`: make a drive."""
 
 import errno
+import os
 
 from appliance.commands.options import Json, State, places_of
 from appliance.commands.output import print_json
@@ -27,17 +28,28 @@ def init(state: State = None, json: Json = False) -> None:
 
 def make_drive(places: StatePlaces) -> None:
     """Makes the state directory, its configuration and the engine's part. Raises ApplianceError."""
-    from appliance.assemble import make_state
-
     try:
-        places.state.mkdir(parents=True, exist_ok=True, mode=0o711)
-        places.log.mkdir(exist_ok=True, mode=0o750)
+        places.state.mkdir(parents=True, exist_ok=True)
+        for folder, mode in ((places.state, 0o711), (places.run, 0o711), (places.log, 0o700)):
+            # Others pass through to the control socket, which has its own rights; they see nothing else.
+            folder.mkdir(exist_ok=True)
+            folder.chmod(mode)
     except PermissionError as error:
         raise NoRights(f"make a drive in {places.state}") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFull(places.state, 0, 2**20) from error
         raise
+    before = os.umask(0o077)
+    try:
+        _fill(places)
+    finally:
+        os.umask(before)
+
+
+def _fill(places: StatePlaces) -> None:
+    from appliance.assemble import make_state
+
     with holding(places):
         write_default_config(places.config)
         make_state(places.state, read_config(places.config))

@@ -33,6 +33,8 @@ def mount(state: State = None, mount: Mount = None, die_with_parent: Parent = No
         from appliance.core import run_core
 
         place = prepare_mount_point(mount_of(mount, places), places.state)
+        # What the core writes are people's files: nobody else's to read. (The tree's modes are rows and know no umask.)
+        os.umask(0o077)
         places.last_mount.write_bytes(os.fsencode(place))
         try:
             code = run_core(places.state, place, config)

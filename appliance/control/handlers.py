@@ -46,6 +46,7 @@ _HTTP_STATUS = {
     "held": 409,
     "changed_since": 409,
     "refused": 409,
+    "already_running": 409,
     "read_only": 409,
     "not_running": 503,
     "disk_full": 507,

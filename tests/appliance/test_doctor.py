@@ -72,7 +72,7 @@ async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> N
         ("note", "This user may not use the state directory"): replace(well, may_write=False),
         ("warning", "The disk under the drive is nearly full"): replace(well, free_bytes=2**30 + 1),
         ("warning", "The clock went backwards"): replace(well, newest_file=START + timedelta(hours=1)),
-        ("note", "1 warnings or errors in the log"): replace(well, log_lines=("2026 ERROR x: y",)),
+        ("note", "1 warnings or errors in the logs"): replace(well, log_lines=("2026 ERROR x: y",)),
     }
     assert {(only(facts).severity, only(facts).title): facts for facts in expected.values()} == expected
 
@@ -112,9 +112,16 @@ def test_facts_are_gathered_from_a_running_core(tmp_path: Path) -> None:
         "2026-03-01T12:00:00.500Z INFO vfs: fine\n"
         "2026-03-01T12:00:01.000Z WARNING cachefs: slow disk\nTraceback\n"
     )
+    places.supervisor_log.write_text(
+        "2026-02-01T00:00:00.000Z WARNING appliance: long ago\n"
+        "2026-03-01T11:59:00.000Z WARNING appliance: started again\n"
+    )
     with holding(places), serving(FakeService(), places.control_socket):
         facts = gather(places, tmp_path, START)
     assert facts.is_held
     assert facts.status is not None
     assert facts.mount == Path("/the/drive")
-    assert facts.log_lines == ("2026-03-01T12:00:01.000Z WARNING cachefs: slow disk",)
+    assert facts.log_lines == (
+        "2026-03-01T11:59:00.000Z WARNING appliance: started again",
+        "2026-03-01T12:00:01.000Z WARNING cachefs: slow disk",
+    )
