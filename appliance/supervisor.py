@@ -1,15 +1,14 @@
 """Keeps one child process alive: starts it, asks it how it is, and starts it again when it died or hangs.
 
-Owns the child's process and what it leaves behind. Promises: - a child that ends is started again after a pause that
-doubles (0.1 s to 5 s) and begins anew after 60 s of good service; - a child that holds its connections but does not
-answer three times is ended: its mount is aborted *before* it is killed   (T14), because a process that waits in the
-kernel for the child's answer can be freed in no other way; - when the supervisor stops, it leaves no process, no
-mount and no socket; when it is killed, the child stops by itself   (`mount --die-with-parent`). Refuses to start
-again what cannot get better by itself: some exit codes end the supervisor with the same code.
+Owns the child's process and what it leaves behind. Promises:
+- a child that ends is started again after a pause that doubles (0.1 s to 5 s) and begins anew after 60 s of service;
+- a child that holds its connections but does not answer three times is ended: its mount is aborted *before* it is
+  killed (T14), because who waits in the kernel for the child's answer can be freed in no other way;
+- when the supervisor stops, it leaves no process, no mount and no socket; when it is killed, the child sees that and
+  stops by itself (`mount --die-with-parent`).
+Refuses to start again what cannot get better by itself: some exit codes end the supervisor with the same code.
 
-What a child *is* comes in as a `Child`, so that this file knows neither FUSE nor HTTP and its tests need neither. The
-child is forked by the main thread and not by trio's `open_process`, whose worker thread would be the parent that the
-kernel watches for PR_SET_PDEATHSIG, and ends after ten idle seconds.
+What a child *is* comes in as a `Child`, so that this file knows neither FUSE nor HTTP and its tests need neither.
 """
 
 import logging
@@ -117,7 +116,7 @@ async def keep_alive(child: Child, patience: Patience, on_serving: Callable[[int
 
 async def _run_once(child: Child, patience: Patience, on_serving: Callable[[], None]) -> int:
     """One life of the child; returns its exit code. When cancelled, the child is stopped first."""
-    # Its own session: Ctrl-C in the terminal is the supervisor's to handle.
+    # A session of its own, because Ctrl-C in the terminal is the supervisor's to handle.
     process = subprocess.Popen(child.command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: ASYNC220
     try:
         async with trio.open_nursery() as nursery:

@@ -1,9 +1,10 @@
 """`hybrid-drive mount`: the core alone, in the foreground."""
 
-import ctypes
 import logging
 import os
+import select
 import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -16,7 +17,6 @@ from appliance.logs import logging_to
 from appliance.mounts import prepare_mount_point
 from appliance.places import require_drive
 
-_PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
 
 Parent = Annotated[int | None, typer.Option("--die-with-parent", metavar="PID", hidden=True)]
@@ -49,8 +49,21 @@ def mount(state: State = None, mount: Mount = None, die_with_parent: Parent = No
 
 
 def stop_when_parent_ends(parent: int) -> None:
-    """Asks the kernel to send SIGTERM when the supervisor, process `parent`, dies, however it dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Sends this process one SIGTERM when the supervisor, process `parent`, ends, however it ends.
+
+    Not PR_SET_PDEATHSIG: a killed parent dies thread by thread, its child is handed from one to the next, and the
+    kernel sends the signal each time. A second one, when the core has begun to stop, would end it before its last cut.
+    """
+    try:
+        supervisor = os.pidfd_open(parent)
+    except ProcessLookupError:
+        raise typer.Exit(0) from None
     if os.getppid() != parent:
-        # It died before the kernel knew; there will be no signal.
+        # It ended before the descriptor was there, and the number is somebody else's.
         raise typer.Exit(0)
+    threading.Thread(target=_stop_after, args=(supervisor,), daemon=True, name="watch the supervisor").start()
+
+
+def _stop_after(process: int) -> None:
+    select.select([process], [], [])
+    os.kill(os.getpid(), signal.SIGTERM)
