@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,18 +68,19 @@ def test_what_was_acknowledged_survives_kill_9(own_drive: MountedDrive) -> None:
     root = own_drive.mount
     (root / "directory").mkdir()
     closed = write_file(root / "directory" / "closed", b"closed, never synced")
-    with (root / "synced").open("wb") as synced:
-        synced.write(b"s" * 50_000)
-        synced.flush()
-        os.fsync(synced.fileno())
-        direct = os.open(root / "o_sync", os.O_CREAT | os.O_WRONLY | os.O_SYNC, 0o600)
-        os.write(direct, b"through O_SYNC")
-        own_drive.kill()
+    synced = os.open(root / "synced", os.O_CREAT | os.O_WRONLY, 0o600)
+    os.write(synced, b"s" * 50_000)
+    os.fsync(synced)
+    direct = os.open(root / "o_sync", os.O_CREAT | os.O_WRONLY | os.O_SYNC, 0o600)
+    os.write(direct, b"through O_SYNC")
+    own_drive.kill()
+    for handle in (synced, direct):
         with refused(errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
-            os.write(direct, b"x")
-            os.fsync(direct)
-        os.close(direct)
-        own_drive.start()
+            os.write(handle, b"x")
+            os.fsync(handle)
+        with suppress(OSError):
+            os.close(handle)
+    own_drive.start()
     assert closed.read_bytes() == b"closed, never synced"
     assert (root / "synced").read_bytes() == b"s" * 50_000
     assert (root / "o_sync").read_bytes() == b"through O_SYNC"

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,19 @@ def test_size_beyond_every_limit_is_efbig_and_changes_nothing(folder: Path) -> N
     file = write_file(folder / "file", b"content")
     with refused(errno.EFBIG, errno.EINVAL):
         os.truncate(file, (1 << 63) - 1)
-    with file.open("r+b") as handle, refused(errno.EFBIG, errno.EINVAL):
-        os.pwrite(handle.fileno(), b"x", (1 << 63) - 2)
     assert file.read_bytes() == b"content"
+
+
+def test_write_beyond_every_limit_is_told_by_fsync_at_the_latest(folder: Path) -> None:
+    """A cached write is the kernel's, whose limit for FUSE is 2**63 - 1; the drive can refuse only what reaches it."""
+    handle = os.open(folder / "file", os.O_CREAT | os.O_WRONLY, 0o600)
+    with refused(errno.EFBIG, errno.EINVAL, errno.EIO, errno.ENOSPC):
+        os.pwrite(handle, b"x", (1 << 63) - 2)
+        os.fsync(handle)
+    with suppress(OSError):
+        os.close(handle)
+    write_file(folder / "other", b"the drive still works")
+    assert (folder / "other").read_bytes() == b"the drive still works"
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, 4095, 4096, 4097, 65_535, 131_073])

@@ -86,7 +86,6 @@ def test_data_changes_move_mtime_and_ctime(folder: Path) -> None:
         "append": lambda: append(file, b"more"),
         "shrink": lambda: os.truncate(file, 3),
         "grow": lambda: os.truncate(file, 300),
-        "same size": lambda: os.truncate(file, 300),
         "O_TRUNC": lambda: os.close(os.open(file, os.O_WRONLY | os.O_TRUNC)),
     }
     for name, act in acts.items():
