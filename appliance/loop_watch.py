@@ -17,7 +17,7 @@ class LoopWatch(trio.abc.Instrument):
     def __init__(self) -> None:
         self.slow_turns = 0
         self.longest_s = 0.0
-        self._began = 0.0
+        self._began = time.perf_counter()
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         self._began = time.perf_counter()

@@ -9,6 +9,7 @@ history, is gone. The layer above says so by `drop`.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from cachefs.counters import Counters
 from cachefs.database import Database
@@ -93,12 +94,15 @@ class Blocks:
         """Its row must be written at the next flush."""
         self._dirty[block.number] = self._loaded[block.number] = block
 
-    def share(self, number: int) -> None:
-        """From now on more than one content may point at the block."""
-        block = self.get(number)
-        if not block.shared:
-            block.shared = True
-            self.touch(block)
+    def share(self, numbers: Iterable[int]) -> None:
+        """From now on more than one content may point at these blocks; in the running transaction."""
+        for number in numbers:
+            block = self._loaded.get(number)
+            if block is not None:
+                if block.shared:
+                    continue
+                block.shared = True
+            self._database.write("UPDATE blocks SET shared = 1 WHERE block = ? AND shared = 0", (number,))
 
     def drop(self, number: int) -> None:
         """No extent points at the block any more: free its place and forget it, in the running transaction."""

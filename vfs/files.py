@@ -86,42 +86,36 @@ class Files:
         if offset + len(data) > MAX_FILE_BYTES:
             raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
         self.admit(len(data))
-        await self._wait_for_turn(inode)
-        if len(data) <= INLINE_BYTES:
-            for step in self._steps(inode, offset, len(data)):
-                try:
-                    whole = step.high - step.low == len(data)
-                    self._cache.write_nowait(step.block, step.offset, data if whole else data[step.low : step.high])
-                except OSError as error:
-                    raise self._refused(step, error) from error
-                self._apply(inode, offset, step)
+        gate = self._cache.cuts.gate
+        if gate.is_closed:
+            await gate.wait_open()
+        if len(data) > INLINE_BYTES or is_locked(inode):
+            with gate.inside():
+                async with lock_of(inode):
+                    await self._write_steps(inode, offset, data)
         else:
-            await self._write_in_thread(inode, offset, data)
+            self._write_steps_nowait(inode, offset, data)
         inode.size = max(inode.size, offset + len(data))
         self._inodes.changed(inode, actor_id, contents=True)
         return len(data)
 
-    async def _wait_for_turn(self, inode: Inode) -> None:
-        """Return when the gate is open and no write of the inode is in a thread. A checkpoint only if it must wait."""
-        gate = self._cache.cuts.gate
-        while gate.is_closed or (inode.lock is not None and inode.lock.locked()):
-            await gate.wait_open()
-            if inode.lock is not None:
-                async with inode.lock:
-                    pass
+    def _write_steps_nowait(self, inode: Inode, offset: int, data: bytes) -> None:
+        for step in self._steps(inode, offset, len(data)):
+            try:
+                whole = step.high - step.low == len(data)
+                self._cache.write_nowait(step.block, step.offset, data if whole else data[step.low : step.high])
+            except OSError as error:
+                raise self._refused(step, error) from error
+            self._apply(inode, offset, step)
 
-    async def _write_in_thread(self, inode: Inode, offset: int, data: bytes) -> None:
-        if inode.lock is None:
-            inode.lock = trio.Lock()
-        with self._cache.cuts.gate.inside():
-            async with inode.lock:
-                view = memoryview(data)
-                for step in self._steps(inode, offset, len(data)):
-                    try:
-                        await self._cache.write(step.block, step.offset, view[step.low : step.high])
-                    except OSError as error:
-                        raise self._refused(step, error) from error
-                    self._apply(inode, offset, step)
+    async def _write_steps(self, inode: Inode, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        for step in self._steps(inode, offset, len(data)):
+            try:
+                await self._cache.write(step.block, step.offset, view[step.low : step.high])
+            except OSError as error:
+                raise self._refused(step, error) from error
+            self._apply(inode, offset, step)
 
     def _refused(self, step: Step, error: OSError) -> VfsError:
         """The disk would not take the bytes: a block made for them goes again; the file is as it was before the step."""
@@ -192,8 +186,15 @@ class Files:
             raise InvalidArgument("a size below zero")
         if size > MAX_FILE_BYTES:
             raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
-        await self._wait_for_turn(inode)
-        self.truncate_now(inode, size)
+        gate = self._cache.cuts.gate
+        if gate.is_closed:
+            await gate.wait_open()
+        if is_locked(inode):
+            with gate.inside():
+                async with lock_of(inode):
+                    self.truncate_now(inode, size)
+        else:
+            self.truncate_now(inode, size)
         self._inodes.changed(inode, actor_id, contents=True)
 
     def truncate_now(self, inode: Inode, size: int) -> None:
@@ -204,3 +205,15 @@ class Files:
         elif size < inode.size and inode.content is not None:
             inode.mapped += self._contents.cut_off(inode.content, size)
         inode.size = size
+
+
+def is_locked(inode: Inode) -> bool:
+    """Whether a write of the inode is in a thread."""
+    return inode.lock is not None and inode.lock.locked()
+
+
+def lock_of(inode: Inode) -> trio.Lock:
+    """The lock that a write holds while it is in a thread."""
+    if inode.lock is None:
+        inode.lock = trio.Lock()
+    return inode.lock

@@ -150,13 +150,13 @@ CREATE TABLE jobs (
     job           INTEGER PRIMARY KEY,
     kind          TEXT NOT NULL,           -- 'restore', 'undo'
     state         TEXT NOT NULL,           -- 'building', 'done', 'failed', 'undone'
-    path          BLOB NOT NULL,           -- what was asked for
-    target        BLOB NOT NULL,           -- where it was put
+    path          BLOB NOT NULL,           -- what was asked for, from the root
+    target        BLOB,                    -- where it was put; NULL = in its own place
+    undoes        INTEGER,                 -- of an undo: the job it takes back
     at            TEXT NOT NULL,           -- snapshot restored from
     undo_snapshot TEXT,                    -- held snapshot of the moment before
-    done_snapshot TEXT,                    -- held snapshot of the moment after: what undo compares with
     done          INTEGER NOT NULL,        -- entries built
-    total         INTEGER NOT NULL,
+    total         INTEGER NOT NULL,        -- entries found so far
     created_ns    INTEGER NOT NULL,
     finished_ns   INTEGER,
     error         TEXT
