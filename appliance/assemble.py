@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import trio
+
 from appliance.config import Config
+from appliance.control.protocol import CheckReport, Finding
 from appliance.errors import Damaged, DiskFull, OtherVersion, StateMissing
 from cachefs.cut import CutPolicy
-from cachefs.database import FORMAT_VERSION
+from cachefs.database import FORMAT_VERSION, Database
 from cachefs.errors import DatabaseDamaged, StorageBroken, WrongVersion
 from cloud_tier.clock import SystemClock
 from vfs import state as engine_state
+from vfs.check import check
 from vfs.drive import Drive
 
 LEAST_FREE_BYTES = 64 << 20
@@ -54,3 +58,44 @@ def _told(state: Path) -> Iterator[None]:
         raise OtherVersion(state, error.found, FORMAT_VERSION) from error
     except (DatabaseDamaged, StorageBroken) as error:
         raise Damaged(str(error)) from error
+
+
+def check_state(state: Path, repair: bool) -> CheckReport:
+    """Check a drive that is not running, after waking it as a start would. The caller holds the lock."""
+
+    async def woken() -> CheckReport:
+        drive = await open_drive(state, Config())
+        try:
+            await drive.reaper.finish()
+            await drive.cuts.cut()
+            return report(drive.database, state, repair)
+        finally:
+            await drive.close()
+
+    return trio.run(woken)
+
+
+def check_open_state(state: Path) -> CheckReport:
+    """Check the last cut of a running drive, by a connection of its own. Blocks: call it in a thread."""
+    database = Database.open(state / engine_state.DATABASE)
+    try:
+        return report(database, state, repair=False)
+    finally:
+        database.close()
+
+
+def report(database: Database, state: Path, repair: bool) -> CheckReport:
+    """Run the invariants."""
+    findings, checked = check(database, state / "segments", repair=repair)
+    return CheckReport(
+        findings=[
+            Finding(
+                invariant=found.rule,
+                message=found.message,
+                path=os.fsdecode(found.path) if found.path is not None else None,
+                repaired=found.is_repaired,
+            )
+            for found in findings
+        ],
+        checked=checked,
+    )

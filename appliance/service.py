@@ -4,15 +4,25 @@ Whatever changes the drive here stands behind the same gate as the kernel's requ
 the answer is given, and tells the kernel what it must forget.
 """
 
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Literal, cast
 
 import trio
 
+from appliance.assemble import check_open_state
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
+    Difference,
+    EntryKind,
     Job,
+    JobState,
     RestorePlan,
     RestoreRequest,
     ServiceError,
@@ -21,7 +31,9 @@ from appliance.control.protocol import (
     Version,
 )
 from appliance.loop_watch import LoopWatch
-from vfs import errors, snapshots
+from appliance.when import Unresolved, resolve_when
+from vfs import diff, errors, jobs, restore, snapshots, versions
+from vfs.actors import Caller
 from vfs.fuse.mount import Mount
 
 
@@ -38,10 +50,14 @@ class CoreService:
         self._drive = mount.drive
         self._started = instant(mount.drive.clock.now_ns())
         self._watch = LoopWatch()
+        self._restores = restore.Restores(mount.drive, mount.collect, mount.changed)
+        self._caller = Caller(os.geteuid(), os.getegid(), mount.drive.actors.local(os.geteuid()))
+        self._nursery: trio.Nursery | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Background work of the service, until cancelled."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._watch.run)
             task_status.started()
 
@@ -64,7 +80,7 @@ class CoreService:
             uncommitted_rows=drive.cuts.uncommitted_rows(),
             slow_turns=self._watch.slow_turns,
             cache=await self.cache_stats(),
-            jobs_running=0,
+            jobs_running=drive.jobs.running(),
             size_bytes=size,
             free_bytes=free,
         )
@@ -108,25 +124,149 @@ class CoreService:
     # --- the past ---
 
     async def versions(self, path: str) -> list[Version]:
-        raise ServiceError("unexpected", "not built yet")
+        await self._mount.collect()
+        await self._drive.cuts.wait_cut()
+        with told():
+            names = restore.split(os.fsencode(path))
+        kept = self._drive.snapshots.all()
+        found = await self._drive.past.in_thread(lambda query: versions.versions(query, names, kept))
+        if not found:
+            raise ServiceError("not_found", f"No kept state has a file {path}; nothing was ever saved there, or it is a folder.")
+        return [
+            Version(
+                snapshot=one.snapshot,
+                size_bytes=one.size_bytes,
+                modified=instant(one.mtime_ns),
+                actor=self._actor(one.actor_id),
+                is_live=one.is_live,
+            )
+            for one in found
+        ]
+
+    def _actor(self, actor_id: int) -> str:
+        kind, uid, device = self._drive.actors.describe(actor_id)
+        if uid < 0:
+            return kind
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            name = str(uid)
+        return f"{name} ({device or kind})"
 
     async def plan_restore(self, request: RestoreRequest) -> RestorePlan:
-        raise ServiceError("unexpected", "not built yet")
+        snapshot = self._snapshot_at(request.at)
+        with told():
+            plan = await self._restores.plan(os.fsencode(request.path), snapshot, target_of(request))
+        return RestorePlan(
+            snapshot=snapshot.name,
+            differences=[difference(one) for one in plan.listed],
+            added=plan.added,
+            removed=plan.removed,
+            changed=plan.changed,
+        )
 
     async def start_restore(self, request: RestoreRequest) -> Job:
-        raise ServiceError("unexpected", "not built yet")
+        snapshot = self._snapshot_at(request.at)
+        self._refuse_read_only()
+        with told():
+            job = await self._restores.begin(os.fsencode(request.path), snapshot, target_of(request), self._caller)
+        return self._start(job)
 
     async def undo(self, job_id: int, force: bool) -> Job:
-        raise ServiceError("unexpected", "not built yet")
+        self._refuse_read_only()
+        with told():
+            job = await self._restores.begin_undo(job_id, force)
+        return self._start(job)
+
+    def _start(self, job: jobs.Job) -> Job:
+        self._drive.cuts.log()
+        assert self._nursery is not None
+        self._nursery.start_soon(self._restores.run, job, self._caller)
+        return shown_job(job)
+
+    def _refuse_read_only(self) -> None:
+        reason = self._mount.operations.read_only_reason
+        if reason:
+            raise ServiceError("read_only", f"The drive can only be read at the moment: {reason}. Nothing was changed.")
+
+    def _snapshot_at(self, when: str) -> snapshots.Snapshot:
+        known = self._drive.snapshots.all()
+        try:
+            found = resolve_when(when, [shown(snapshot) for snapshot in known], instant(self._drive.clock.now_ns()))
+        except Unresolved as error:
+            raise ServiceError(error.code, str(error)) from error
+        return self._drive.snapshots.get(found.name)
 
     async def jobs(self) -> list[Job]:
-        return []
+        return [shown_job(job) for job in self._drive.jobs.all()]
 
     async def job(self, job_id: int) -> Job:
-        raise ServiceError("not_found", f"There is no job {job_id}.")
+        with told():
+            return shown_job(self._drive.jobs.get(job_id))
 
     async def check(self) -> CheckReport:
-        raise ServiceError("unexpected", "not built yet")
+        await self._mount.collect()
+        await self._drive.cuts.wait_cut()
+        return await trio.to_thread.run_sync(check_open_state, self._drive.state)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Refusals of the engine as refusals of the interface."""
+    try:
+        yield
+    except restore.ChangedSince as error:
+        plan = error.plan
+        count = plan.added + plan.removed + plan.changed
+        raise ServiceError(
+            "changed_since",
+            f"Nothing was undone: {count} things were changed since the restore and would be lost from the drive. Look at them, then use --force"
+            " (the state of now is kept as a snapshot either way).",
+            {"differences": [difference(one).model_dump() for one in plan.listed]},
+        ) from error
+    except errors.NotFound as error:
+        raise ServiceError("not_found", sentence(error)) from error
+    except errors.Exists as error:
+        raise ServiceError("exists", sentence(error)) from error
+    except (errors.InvalidArgument, errors.NotAFolder, errors.NameTooLong, errors.NotPermitted) as error:
+        raise ServiceError("usage", sentence(error)) from error
+    except errors.VfsError as error:
+        raise ServiceError("refused", sentence(error)) from error
+
+
+def sentence(error: Exception) -> str:
+    """An engine's clause as a full sentence."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}; nothing was changed."
+
+
+def target_of(request: RestoreRequest) -> bytes | None:
+    """Where a restore is to go, as the engine wants it."""
+    return os.fsencode(request.to) if request.to is not None else None
+
+
+def difference(found: diff.Difference) -> Difference:
+    """A difference as the interface shows it."""
+    kinds: dict[int, EntryKind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symlink"}
+    return Difference(path=os.fsdecode(found.path), change=found.change, kind=kinds.get(stat.S_IFMT(found.mode), "special"))
+
+
+def shown_job(job: jobs.Job) -> Job:
+    """A job as the interface shows it."""
+    return Job(
+        id=job.number,
+        kind=cast("Literal['restore', 'undo']", job.kind),
+        state=cast("JobState", job.state),
+        path=os.fsdecode(job.path),
+        at=job.at,
+        to=os.fsdecode(job.target) if job.target is not None else None,
+        done=job.done,
+        total=job.total,
+        undo_snapshot=job.undo_snapshot,
+        created=instant(job.created_ns),
+        finished=instant(job.finished_ns) if job.finished_ns is not None else None,
+        error=job.error,
+    )
 
 
 def shown(snapshot: snapshots.Snapshot) -> Snapshot:

@@ -24,6 +24,7 @@ from vfs.doors import Doors
 from vfs.epochs import Epochs
 from vfs.files import Files
 from vfs.inodes import Inodes
+from vfs.jobs import Jobs
 from vfs.namespace import Namespace
 from vfs.past import Past
 from vfs.reaper import Reaper
@@ -60,6 +61,7 @@ class Drive:
         self.snapshots = Snapshots(database, counters, self.epochs, self.contents, self.inodes, clock)
         self.doors = Doors(database, counters, self.snapshots, self.namespace)
         self.past = Past(database, self.epochs)
+        self.jobs = Jobs(database, counters, clock)
         self.attic = Attic(database, self.inodes, self.namespace)
         self.reaper = Reaper(self.cuts.gate, [self.contents.sift_step, self.snapshots.prune_step, self.attic.reap_step])
         # Extents may free blocks, inodes give up contents: what is written first releases what comes after.
@@ -93,6 +95,7 @@ class Drive:
         self.actors.load()
         self.snapshots.load()
         self.doors.load()
+        self.jobs.load()
         self.attic.clear_workshop()
         orphans = self.inodes.reap_orphans()
         if orphans:

@@ -44,8 +44,8 @@ class Xattrs:
     def get(self, inode: Inode, name: bytes) -> bytes:
         """One attribute. Raises NoAttribute, NotSupported."""
         if inode.xattr_set is None or (value := self.all(inode).get(name)) is None:
-            if name.startswith(b"system."):
-                raise NotSupported("system attributes are not kept")
+            if not name.startswith(_NAMESPACES):
+                raise NotSupported("only user, security and trusted attributes are kept")
             raise NoAttribute("no such attribute")
         return value
 

@@ -57,6 +57,11 @@ class Mount:
             steps.append(name)
         return b"/".join(reversed(steps))
 
+    def changed(self, parent: int, name: bytes) -> None:
+        """A name stands for something else now, behind the kernel's back."""
+        self.invalidations.entry(parent, name)
+        self.invalidations.inode(parent)
+
     async def run(self) -> None:
         """Answer the kernel until the drive is unmounted."""
         await pyfuse3.main()

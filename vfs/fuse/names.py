@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import pyfuse3
 
-from vfs.errors import NotFound, ReadOnly
+from vfs.errors import NameTooLong, NotFound, ReadOnly
 from vfs.fuse.attributes import attributes_of, missing
 from vfs.fuse.base import Base
 from vfs.fuse.errno import Faults, guarded
 from vfs.ids import FILE_MASK, FIRST_VIEW, ROOT, VIEW_SHIFT, in_view
 from vfs.inodes import Inode
+from vfs.names import MAX_NAME_BYTES
 
 
 class NameOperations(Base):
@@ -29,6 +30,8 @@ class NameOperations(Base):
                 return self.attributes(door)
             if name in (b".", b".."):
                 return self._dot(parent, name)
+            if len(name) > MAX_NAME_BYTES:
+                raise NameTooLong("no name is that long")
             return missing()
         if view < FIRST_VIEW:
             ino = self.drive.doors.lookup(parent, name)
