@@ -3,8 +3,8 @@
     start   lock and recover the state · mount · background work · companion · control socket · ready
     stop    (SIGTERM, SIGINT, or somebody unmounted) control socket · unmount while still serving · last cut · unlock
 
-A failed sync or a rolled-back transaction ends the core at once: the mount is taken away, what was acknowledged is in the
-intent log, and the next start goes on from there (T3).
+A failed sync or a rolled-back transaction ends the core at once: the mount is taken away, what was acknowledged is in
+the intent log, and the next start goes on from there (T3).
 """
 
 import logging

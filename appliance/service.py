@@ -1,7 +1,7 @@
 """The core's own answers to the control interface: each verb a few lines over the drive.
 
-Whatever changes the drive here stands behind the same gate as the kernel's requests, survives the death of the core when
-the answer is given, and tells the kernel what it must forget.
+Whatever changes the drive here stands behind the same gate as the kernel's requests, survives the death of the core
+when the answer is given, and tells the kernel what it must forget.
 """
 
 import os
@@ -131,7 +131,9 @@ class CoreService:
         kept = self._drive.snapshots.all()
         found = await self._drive.past.in_thread(lambda query: versions.versions(query, names, kept))
         if not found:
-            raise ServiceError("not_found", f"No kept state has a file {path}; nothing was ever saved there, or it is a folder.")
+            raise ServiceError(
+                "not_found", f"No kept state has a file {path}; nothing was ever saved there, or it is a folder."
+            )
         return [
             Version(
                 snapshot=one.snapshot,
@@ -220,7 +222,8 @@ def told() -> Iterator[None]:
         count = plan.added + plan.removed + plan.changed
         raise ServiceError(
             "changed_since",
-            f"Nothing was undone: {count} things were changed since the restore and would be lost from the drive. Look at them, then use --force"
+            f"Nothing was undone: {count} things were changed since the restore and would be lost from the drive."
+            " Look at them, then use --force"
             " (the state of now is kept as a snapshot either way).",
             {"differences": [difference(one).model_dump() for one in plan.listed]},
         ) from error
@@ -248,7 +251,9 @@ def target_of(request: RestoreRequest) -> bytes | None:
 def difference(found: diff.Difference) -> Difference:
     """A difference as the interface shows it."""
     kinds: dict[int, EntryKind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symlink"}
-    return Difference(path=os.fsdecode(found.path), change=found.change, kind=kinds.get(stat.S_IFMT(found.mode), "special"))
+    return Difference(
+        path=os.fsdecode(found.path), change=found.change, kind=kinds.get(stat.S_IFMT(found.mode), "special")
+    )
 
 
 def shown_job(job: jobs.Job) -> Job:
@@ -282,4 +287,6 @@ def shown(snapshot: snapshots.Snapshot) -> Snapshot:
 
 def not_found(name: str) -> ServiceError:
     """There is no such snapshot."""
-    return ServiceError("not_found", f"There is no snapshot {name}; `hybrid-drive snapshot list` shows those there are.")
+    return ServiceError(
+        "not_found", f"There is no snapshot {name}; `hybrid-drive snapshot list` shows those there are."
+    )

@@ -23,10 +23,29 @@ CACHED_BLOCKS = 50_000  # clean blocks kept in memory, about 250 bytes each
 class Block:
     """One run of bytes. `length` counts the bytes ever written; [length, capacity) of its place is fresh."""
 
-    __slots__ = ("block_id", "born", "capacity", "is_frozen", "is_new", "length", "number", "offset", "segment", "shared")
+    __slots__ = (
+        "block_id",
+        "born",
+        "capacity",
+        "is_frozen",
+        "is_new",
+        "length",
+        "number",
+        "offset",
+        "segment",
+        "shared",
+    )
 
     def __init__(
-        self, number: int, block_id: bytes | None, length: int, born: int, shared: bool, segment: Segment, offset: int, capacity: int
+        self,
+        number: int,
+        block_id: bytes | None,
+        length: int,
+        born: int,
+        shared: bool,
+        segment: Segment,
+        offset: int,
+        capacity: int,
     ) -> None:
         self.number = number
         self.block_id = block_id
@@ -40,7 +59,9 @@ class Block:
         self.is_new = False
 
     def is_writable(self, newest_kept: int) -> bool:
-        """Whether its bytes may be changed in place: OPEN, born after every state that is kept, in one content only, not being sealed (I2)."""
+        """Whether its bytes may be changed in place: OPEN, born after every state that is kept, in one content only,
+        not being sealed (I2).
+        """
         return self.born > newest_kept and self.block_id is None and not self.shared and not self.is_frozen
 
 
@@ -63,7 +84,8 @@ class Blocks:
 
     def _load(self, number: int) -> Block:
         row = self._database.row(
-            "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks JOIN residency USING (block) WHERE block = ?",
+            "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks JOIN residency USING"
+            " (block) WHERE block = ?",
             (number,),
         )
         if row is None:
@@ -119,8 +141,14 @@ class Blocks:
         write = self._database.write
         for block in self._dirty.values():
             if block.is_new:
-                write("INSERT INTO blocks VALUES (?, ?, ?, ?, ?)", (block.number, block.block_id, block.length, block.born, int(block.shared)))
-                write("INSERT INTO residency VALUES (?, ?, ?, ?)", (block.number, block.segment.number, block.offset, block.capacity))
+                write(
+                    "INSERT INTO blocks VALUES (?, ?, ?, ?, ?)",
+                    (block.number, block.block_id, block.length, block.born, int(block.shared)),
+                )
+                write(
+                    "INSERT INTO residency VALUES (?, ?, ?, ?)",
+                    (block.number, block.segment.number, block.offset, block.capacity),
+                )
                 block.is_new = False
             else:
                 write(

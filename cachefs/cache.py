@@ -27,7 +27,13 @@ class Cache:
     """Everything below the file system, put together over one open database."""
 
     def __init__(
-        self, state: Path, database: Database, disk: Disk, clock: Clock, policy: CutPolicy = CutPolicy(), limit_bytes: int = 0  # noqa: B008
+        self,
+        state: Path,
+        database: Database,
+        disk: Disk,
+        clock: Clock,
+        policy: CutPolicy = CutPolicy(),  # noqa: B008  (frozen)
+        limit_bytes: int = 0,
     ) -> None:
         self.database = database
         self.counters = Counters(database, "counters")
@@ -86,7 +92,9 @@ class Cache:
         """`write_nowait` in a thread. The caller stands inside the gate."""
         lease = self.segments.lease()
         try:
-            await trio.to_thread.run_sync(self._disk.pwrite, block.segment.fd, data, block.offset + offset, limiter=self._threads)
+            await trio.to_thread.run_sync(
+                self._disk.pwrite, block.segment.fd, data, block.offset + offset, limiter=self._threads
+            )
         finally:
             self.segments.release(lease)
             block.segment.unsynced = True

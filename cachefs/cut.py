@@ -18,15 +18,15 @@ the sync lie behind the mark (T1). A cut cannot choose which rows SQLite commits
     6 open the gate, sync SQLite's log     the same
     7 remove the old log, punch freed      the new cut; the queue is punched at the next start
 
-Every fsync that waits when a round begins is answered by that round. A sync or commit that fails is never tried again as
-success: `broken` is set, everybody who waits gets the error, and the core ends.
+Every fsync that waits when a round begins is answered by that round. A sync or commit that fails is never tried again
+as success: `broken` is set, everybody who waits gets the error, and the core ends.
 """
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -38,6 +38,9 @@ from cachefs.gate import Gate
 from cachefs.intent_log import IntentLog, boot_id
 from cachefs.segments import Freed, Segment, Segments
 from cloud_tier.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,7 @@ class Cuts:
         segments: Segments,
         local_counters: Counters,
         clock: Clock,
-        policy: CutPolicy = CutPolicy(),  # noqa: B008  (frozen)
+        policy: CutPolicy = CutPolicy(),
     ) -> None:
         self.gate = Gate()
         self.flushers: list[Callable[[], None]] = []
@@ -147,7 +150,7 @@ class Cuts:
     # --- the task ---
 
     async def run(self) -> None:
-        """Make sync points and cuts for ever. Raises StorageBroken when one fails, after telling everybody who waits."""
+        """Make sync points and cuts for ever. Raises StorageBroken when one fails, after telling who waits."""
         due = trio.current_time() + self._policy.period_s
         while True:
             with trio.move_on_at(due):

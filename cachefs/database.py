@@ -40,7 +40,9 @@ class Operation:
         self._database.connection.execute("SAVEPOINT operation")
         self._marks.append(len(self._database.pending))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         database, mark = self._database, self._marks.pop()
         if kind is None:
             database.connection.execute("RELEASE operation")
@@ -102,7 +104,12 @@ class Database:
 
     def _settle(self) -> None:
         self.connection.set_busy_timeout(10_000)
-        for name, value in (("synchronous", "normal"), ("wal_autocheckpoint", 0), ("cache_size", -65536), ("temp_store", "memory")):
+        for name, value in (
+            ("synchronous", "normal"),
+            ("wal_autocheckpoint", 0),
+            ("cache_size", -65536),
+            ("temp_store", "memory"),
+        ):
             self.connection.pragma(name, value)
 
     def reader(self) -> apsw.Connection:

@@ -1,7 +1,7 @@
 """The few calls by which the drive touches files of its own, behind one seam.
 
-The tests put a disk in its place that forgets whatever was not synced, or that fails at the nth call. SQLite's own files
-go through apsw, not through here, except for the sync of its write-ahead log.
+The tests put a disk in its place that forgets whatever was not synced, or that fails at the nth call. SQLite's own
+files go through apsw, not through here, except for the sync of its write-ahead log.
 """
 
 import ctypes

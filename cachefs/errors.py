@@ -2,7 +2,7 @@
 
     CacheError
     ├── StorageFull        no room is left for what was asked; nothing was changed; free space and ask again
-    ├── StorageBroken      the disk or SQLite refused an I/O: whatever was not acknowledged may be gone, the core must end
+    ├── StorageBroken      the disk or SQLite refused an I/O: what was not acknowledged may be gone, the core ends
     │   └── TransactionLost    SQLite rolled the open transaction back: rows and memory no longer agree
     ├── BytesDamaged       stored bytes are not what was written; never served as good
     ├── DatabaseDamaged    the database cannot be read
@@ -22,7 +22,9 @@ class StorageFull(CacheError):
 
 
 class StorageBroken(CacheError):
-    """An I/O failed in a way after which memory and disk may disagree; the core ends and starts again from the last cut."""
+    """An I/O failed in a way after which memory and disk may disagree; the core ends and starts again from the last
+    cut.
+    """
 
 
 class TransactionLost(StorageBroken):

@@ -1,10 +1,10 @@
 """Waking up: bring rows and bytes back to the newest state that may be believed, before anything else happens.
 
-    found                                    done
-    intents of the last cut                  run again: all of them, or up to the last mark if the machine died
-    intents of a cut that never happened     removed: they hold nothing that was acknowledged
-    bytes above a segment's bump pointer     cut off: no row names them
-    entries of the free queue                punched, once the cut made here is durable
+found                                    done
+intents of the last cut                  run again: all of them, or up to the last mark if the machine died
+intents of a cut that never happened     removed: they hold nothing that was acknowledged
+bytes above a segment's bump pointer     cut off: no row names them
+entries of the free queue                punched, once the cut made here is durable
 """
 
 import logging

@@ -71,7 +71,9 @@ class Segments:
 
     def load(self) -> None:
         """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start."""
-        for entry, number, offset, length in self._database.rows("SELECT entry, segment, offset, length FROM free_queue"):
+        for entry, number, offset, length in self._database.rows(
+            "SELECT entry, segment, offset, length FROM free_queue"
+        ):
             self._durable.append(Freed(entry, number, offset, length, -1))
         ending = {freed.segment for freed in self._durable if freed.length == WHOLE_SEGMENT}
         for number, family, bump, live in self._database.rows("SELECT segment, family, bump, live FROM segments"):
@@ -88,7 +90,7 @@ class Segments:
         self._remove_unnamed_files()
 
     def _remove_unnamed_files(self) -> None:
-        # A file whose number was never recorded as handed out was made after the state we woke up in: no row can name it.
+        # A file whose number was never recorded as handed out is newer than the state we woke up in: no row names it.
         last = self._counters.last("segment")
         for path in self.directory.glob("*.seg"):
             if int(path.stem) > last:
@@ -145,7 +147,10 @@ class Segments:
     # --- leases ---
 
     def lease(self) -> int:
-        """Promise to whoever crosses an `await` with a place that its bytes stay where they are. Give back with `release`."""
+        """Promise to whoever crosses an `await` with a place that its bytes stay where they are.
+
+        Give back with `release`.
+        """
         tick = self._tick
         self._leases[tick] = self._leases.get(tick, 0) + 1
         return tick
@@ -167,12 +172,14 @@ class Segments:
                 continue
             if segment.is_new:
                 self._database.write(
-                    "INSERT INTO segments VALUES (?, ?, ?, ?)", (segment.number, segment.family, segment.bump, segment.live)
+                    "INSERT INTO segments VALUES (?, ?, ?, ?)",
+                    (segment.number, segment.family, segment.bump, segment.live),
                 )
                 segment.is_new = False
             else:
                 self._database.write(
-                    "UPDATE segments SET bump = ?, live = ? WHERE segment = ?", (segment.bump, segment.live, segment.number)
+                    "UPDATE segments SET bump = ?, live = ? WHERE segment = ?",
+                    (segment.bump, segment.live, segment.number),
                 )
             segment.row_dirty = False
 

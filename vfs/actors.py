@@ -26,7 +26,9 @@ class Actors:
 
     def load(self) -> None:
         """Read the table."""
-        self._ids = {(kind, user, device): actor for actor, kind, user, device in self._database.rows("SELECT * FROM actors")}
+        self._ids = {
+            (kind, user, device): actor for actor, kind, user, device in self._database.rows("SELECT * FROM actors")
+        }
 
     def local(self, uid: int) -> int:
         """The actor that stands for a user of this machine."""

@@ -1,8 +1,8 @@
 """The attic: detached trees wait here until the reaper has removed every name in them.
 
 A restore swaps a whole folder by moving one name; what it replaced is hung up here under a number and taken apart in
-steps, as `rm -r` would, each name leaving its history behind. The workshop, where restores are built, is emptied the same
-way after a crash.
+steps, as `rm -r` would, each name leaving its history behind. The workshop, where restores are built, is emptied the
+same way after a crash.
 """
 
 from cachefs.database import Database
@@ -28,7 +28,9 @@ class Attic:
         """Detach a name from the tree; what it stands for is reaped in the background."""
         inode = self._namespace.lookup(parent, name)
         assert inode is not None
-        self._namespace.rename(parent, name, ATTIC, b"%d-%d" % (inode.ino, self._inodes.get(ATTIC).next_cookie), 0, NOBODY)
+        self._namespace.rename(
+            parent, name, ATTIC, b"%d-%d" % (inode.ino, self._inodes.get(ATTIC).next_cookie), 0, NOBODY
+        )
 
     def clear_workshop(self) -> None:
         """After a crash: whatever was being built is hung up in the attic."""

@@ -27,7 +27,9 @@ _UPSERT = (
     " since = excluded.since, length = excluded.length, block = excluded.block, offset = excluded.offset"
 )
 _DELETE = "DELETE FROM extents WHERE content = ? AND start = ?"
-_USED = "SELECT EXISTS (SELECT 1 FROM extents WHERE block = ?1) OR EXISTS (SELECT 1 FROM extents_history WHERE block = ?1)"
+_USED = (
+    "SELECT EXISTS (SELECT 1 FROM extents WHERE block = ?1) OR EXISTS (SELECT 1 FROM extents_history WHERE block = ?1)"
+)
 
 Key = tuple[int, int]  # content, window index
 
@@ -68,7 +70,8 @@ class Contents:
         window = Window()
         if content not in self._fresh:
             for row in self._database.rows(
-                "SELECT start, length, block, offset FROM extents WHERE content = ? AND start >= ? AND start < ? ORDER BY start",
+                "SELECT start, length, block, offset FROM extents WHERE content = ? AND start >= ? AND start < ?"
+                " ORDER BY start",
                 (content, index * WINDOW_BYTES, (index + 1) * WINDOW_BYTES),
             ):
                 window.append(*row)
@@ -101,7 +104,7 @@ class Contents:
         return found
 
     def replace(self, content: int, low: int, high: int, block: int = 0, offset: int = 0) -> int:
-        """Let [low, high), inside one window, be bytes of `block` (0: a hole). Returns how many bytes more are covered."""
+        """Let [low, high), inside one window, be bytes of `block` (0: a hole). Returns how much more is covered."""
         window = self.window(content, low)
         before = len(window.starts)
         gained, lost = window.replace(low, high, block, offset)
@@ -143,7 +146,9 @@ class Contents:
         if content in self._fresh:
             self._fresh.discard(content)
             return
-        rows = self._database.rows("SELECT start, since, block FROM extents WHERE content = ? LIMIT ?", (content, SMALL_CONTENT + 1))
+        rows = self._database.rows(
+            "SELECT start, since, block FROM extents WHERE content = ? LIMIT ?", (content, SMALL_CONTENT + 1)
+        )
         if len(rows) > SMALL_CONTENT:
             self._database.write("INSERT INTO gone_contents VALUES (?, ?, 0)", (content, self._epochs.current))
             return
@@ -172,7 +177,10 @@ class Contents:
         return True
 
     def remove_gone_step(self, content: int, seen_until: int) -> bool:
-        """Remove a few extents, of a content that is gone, that were made after epoch `seen_until`. True while there are more."""
+        """Remove a few extents, of a content that is gone, that were made after epoch `seen_until`.
+
+        True while there are more.
+        """
         rows = self._database.rows(
             "SELECT start, block FROM extents WHERE content = ? AND since > ? LIMIT ?", (content, seen_until, STEP_ROWS)
         )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 import trio
+import trio.lowlevel
 
 from cachefs.blocks import Blocks
 from cachefs.counters import Counters
@@ -71,7 +72,10 @@ class Copying:
         self._found = 1
 
     async def copy(self, ino: int, name: bytes) -> int:
-        """Copy what `ino` was, and all below it, to `name` in the workshop. Returns the new inode number. Raises NotFound."""
+        """Copy what `ino` was, and all below it, to `name` in the workshop.
+
+        Returns the new inode number. Raises NotFound.
+        """
         await self._cuts.gate.wait_open()
         with self._database.operation:
             workshop = self._inodes.get(WORKSHOP)
@@ -102,7 +106,7 @@ class Copying:
                     index += 1
             self._report(self._done, self._found)
             self._cuts.note_written(0)
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
 
     def _copy_one(self, folder: int, entry: Entry) -> Inode:
         cookie, name, ino = entry
@@ -132,8 +136,9 @@ class Copying:
         self._database.write(
             _INSERT_INODE,
             (
-                inode.ino, epoch, self._actor_id, inode.mode, inode.uid, inode.gid, nlink, inode.size, inode.mapped, content, inode.rdev,
-                inode.atime_ns, inode.mtime_ns, self._clock.now_ns(), inode.btime_ns, inode.xattr_set, inode.next_cookie, inode.target,
+                inode.ino, epoch, self._actor_id, inode.mode, inode.uid, inode.gid, nlink, inode.size, inode.mapped,
+                content, inode.rdev, inode.atime_ns, inode.mtime_ns, self._clock.now_ns(), inode.btime_ns,
+                inode.xattr_set, inode.next_cookie, inode.target,
             ),
         )  # fmt: skip
         if has_more_names:

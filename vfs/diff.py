@@ -1,7 +1,7 @@
 """What differs between a folder as it was and as it is now. Read-only, run in a reader's thread.
 
-Two files are equal when nobody could tell them apart by reading: type, permissions, owner, size, modification time, target,
-attributes, and the same extents over the same blocks. Times of access and change of status do not count.
+Two files are equal when nobody could tell them apart by reading: type, permissions, owner, size, modification time,
+target, attributes, and the same extents over the same blocks. Times of access and change of status do not count.
 """
 
 import stat
@@ -26,7 +26,7 @@ class Difference(NamedTuple):
 
 
 def differences(query: Query, past: int | None, epoch: int, live: int | None) -> Iterator[Difference]:
-    """All differences, folders before what is in them. `past` and `live`: inode numbers, None = was not, is not there."""
+    """All differences, folders before what is in them. `past`, `live`: inode numbers, None = was not, is not there."""
     yield from _compare(query, b"", past, epoch, live)
 
 
@@ -93,7 +93,12 @@ def _pieces(query: Query, inode: Inode, epoch: int) -> list[Piece]:
     joined: list[Piece] = []
     for piece in pieces_as_of(query, inode.content, epoch, 0, NEVER):
         last = joined[-1] if joined else None
-        if last and last.block == piece.block and last.start + last.length == piece.start and last.offset + last.length == piece.offset:
+        if (
+            last
+            and last.block == piece.block
+            and last.start + last.length == piece.start
+            and last.offset + last.length == piece.offset
+        ):
             joined[-1] = last._replace(length=last.length + piece.length)
         else:
             joined.append(piece)

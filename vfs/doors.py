@@ -1,9 +1,9 @@
 """The doors into the past: `.snapshots`, `.previous`, and the views behind them.
 
-`.snapshots` of an anchor (the root; later every share and home) holds one folder a snapshot: a view, numbered at first use,
-the number kept for ever. In any other folder `.snapshots` is a virtual folder of relative symlinks into the nearest
-anchor's, so that no past folder is ever reached by two ways (T13). `.previous` of the root is for smbd: bare time names, at
-most 500, thinned evenly over their age. All of them are found by name and never listed.
+`.snapshots` of an anchor (the root; later every share and home) holds one folder a snapshot: a view, numbered at first
+use, the number kept for ever. In any other folder `.snapshots` is a virtual folder of relative symlinks into the
+nearest anchor's, so that no past folder is ever reached by two ways (T13). `.previous` of the root is for smbd: bare
+time names, at most 500, thinned evenly over their age. All of them are found by name and never listed.
 """
 
 import math
@@ -130,7 +130,8 @@ class Doors:
         folder = door & FILE_MASK
         if view_of(door) == PREVIOUS_VIEW:
             return [
-                Door(s.number + 2, s.bare_name.encode(), in_view(self._view(ROOT, s, "previous"), ROOT)) for s in self._thinned()
+                Door(s.number + 2, s.bare_name.encode(), in_view(self._view(ROOT, s, "previous"), ROOT))
+                for s in self._thinned()
             ]
         return [Door(s.number + 2, s.name.encode(), self._behind(folder, s)) for s in self._snapshots.all()]
 
@@ -149,7 +150,9 @@ class Doors:
         return thin(self._snapshots.all(), MOST_PREVIOUS)
 
     def link_target(self, link: int) -> bytes:
-        """Where a symlink in a virtual folder points: into the nearest anchor's `.snapshots`, by the folder's present path."""
+        """Where a symlink in a virtual folder points: into the nearest anchor's `.snapshots`, by the folder's present
+        path.
+        """
         if link not in self._links:
             raise Stale("the link is gone")
         folder, name = self._links[link]

@@ -1,7 +1,7 @@
 """The drive: every part of the file system, put together over one state directory.
 
-What is here is the order of things: what is built on what, what happens at the start and at the end. No rule of the file
-system stands in this file.
+What is here is the order of things: what is built on what, what happens at the start and at the end. No rule of the
+file system stands in this file.
 """
 
 import logging
@@ -41,7 +41,14 @@ class Drive:
     """One open drive. Make it with `Drive.open`; it serves while `run` runs; `close` ends it."""
 
     def __init__(
-        self, state: Path, database: Database, disk: Disk, clock: Clock, policy: CutPolicy, limit_bytes: int, size_bytes: int
+        self,
+        state: Path,
+        database: Database,
+        disk: Disk,
+        clock: Clock,
+        policy: CutPolicy,
+        limit_bytes: int,
+        size_bytes: int,
     ) -> None:
         self.state = state
         self.disk = disk

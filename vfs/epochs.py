@@ -1,8 +1,8 @@
 """The epoch: an integer that counts the states history can tell apart.
 
 Advancing costs the same whatever the drive holds: what is in memory is written out, the counter goes up, and from then
-on the first change to an older row leaves a copy behind (the triggers of `schema.sql`). Running writes must have drained
-first (T5), so the epoch advances behind the gate.
+on the first change to an older row leaves a copy behind (the triggers of `schema.sql`). Running writes must have
+drained first (T5), so the epoch advances behind the gate.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The extents of one 64 MiB window of a content, in memory: pure arithmetic on four packed arrays.
 
-A window knows which of its rows no longer match the database (`touched`, by start). It never holds more than 64 MiB of a
-file, so a file of any size and any number of extents costs what is being used of it (T18).
+A window knows which of its rows no longer match the database (`touched`, by start). It never holds more than 64 MiB of
+a file, so a file of any size and any number of extents costs what is being used of it (T18).
 """
 
 from array import array

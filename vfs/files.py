@@ -6,8 +6,8 @@ A write goes where it must:
     to a new block    otherwise; the extents are split at the edges, nothing is read
 So a partial overwrite of any file fetches nothing, and a state that is kept never changes.
 
-Bytes are written first, extents and sizes after, without an await in between. A write that goes to a thread stands inside
-the gate and holds the inode's lock; truncation takes the same lock, so nobody re-points what is being written.
+Bytes are written first, extents and sizes after, without an await in between. A write that goes to a thread stands
+inside the gate and holds the inode's lock; truncation takes the same lock, so nobody re-points what is being written.
 """
 
 import errno
@@ -30,7 +30,10 @@ GROWING_BYTES = 64 << 10  # a file that is appended to gets room for at least so
 
 
 class Step(NamedTuple):
-    """Bytes that go to one block: data[low:high] at `offset` of it. `maps`: where in the file the extent must point there."""
+    """Bytes that go to one block: data[low:high] at `offset` of it.
+
+    `maps`: where in the file the extent must point there.
+    """
 
     block: Block
     offset: int
@@ -118,7 +121,7 @@ class Files:
             self._apply(inode, offset, step)
 
     def _refused(self, step: Step, error: OSError) -> VfsError:
-        """The disk would not take the bytes: a block made for them goes again; the file is as it was before the step."""
+        """The disk would not take the bytes: a block made for them goes; the file is as it was before the step."""
         if step.block.length == 0:
             self._cache.blocks.drop(step.block.number)
         if error.errno == errno.ENOSPC:

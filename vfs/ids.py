@@ -1,8 +1,8 @@
 """Numbers that name things of the file system.
 
-An inode number as the kernel sees it is (view number << 40) | file number, below 2^63. The live tree is view 0; each place
-where a past tree can be seen is a view of its own, so no folder ever has two places (T13). Views below `FIRST_VIEW` are
-not of past trees: they number the virtual folders themselves.
+An inode number as the kernel sees it is (view number << 40) | file number, below 2^63. The live tree is view 0; each
+place where a past tree can be seen is a view of its own, so no folder ever has two places (T13). Views below
+`FIRST_VIEW` are not of past trees: they number the virtual folders themselves.
 """
 
 from typing import NewType

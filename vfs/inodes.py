@@ -1,15 +1,14 @@
 """Inodes in memory: attributes, how often the kernel knows them, how often they are open, and when an orphan goes.
 
-A loaded `Inode` is the truth; its row is written at the next flush, where the triggers keep history. Rows that are dirty,
-open, or being written never leave memory. The kernel's lookup counts are kept apart from the objects, so that a million
-known inodes cost a dict entry each and not an object.
+A loaded `Inode` is the truth; its row is written at the next flush, where the triggers keep history. Rows that are
+dirty, open, or being written never leave memory. The kernel's lookup counts are kept apart from the objects, so that a
+million known inodes cost a dict entry each and not an object.
 """
 
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable
-
-import trio
+from typing import TYPE_CHECKING
 
 from cachefs.counters import Counters
 from cachefs.database import Database
@@ -17,6 +16,9 @@ from cloud_tier.clock import Clock
 from vfs.contents import Contents
 from vfs.epochs import Epochs
 from vfs.errors import Stale
+
+if TYPE_CHECKING:
+    import trio
 
 CACHED_INODES = 20_000
 COLUMNS = (
@@ -26,7 +28,8 @@ COLUMNS = (
 _SELECT = f"SELECT {COLUMNS} FROM inodes WHERE ino = ?"
 _INSERT = f"INSERT INTO inodes ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPDATE = (
-    "UPDATE inodes SET since = ?, actor_id = ?, mode = ?, uid = ?, gid = ?, nlink = ?, size = ?, mapped = ?, content = ?, rdev = ?,"
+    "UPDATE inodes SET since = ?, actor_id = ?, mode = ?, uid = ?, gid = ?, nlink = ?, size = ?, mapped"
+    " = ?, content = ?, rdev = ?,"
     " atime_ns = ?, mtime_ns = ?, ctime_ns = ?, btime_ns = ?, xattr_set = ?, next_cookie = ?, target = ? WHERE ino = ?"
 )
 
@@ -35,14 +38,15 @@ class Inode:
     """Attributes of one live file, as in stat, and what the core knows besides."""
 
     __slots__ = (
-        "actor_id", "atime_ns", "btime_ns", "content", "ctime_ns", "gid", "ino", "is_dirty", "is_new", "lock", "mapped", "mode",
-        "mtime_ns", "next_cookie", "nlink", "opens", "rdev", "since", "size", "target", "uid", "xattr_set", "xattrs",
+        "actor_id", "atime_ns", "btime_ns", "content", "ctime_ns", "gid", "ino", "is_dirty", "is_new", "lock", "mapped",
+        "mode", "mtime_ns", "next_cookie", "nlink", "opens", "rdev", "since", "size", "target", "uid", "xattr_set",
+        "xattrs",
     )  # fmt: skip
 
     def __init__(
         self, ino: int, since: int, actor_id: int, mode: int, uid: int, gid: int, nlink: int, size: int, mapped: int,
-        content: int | None, rdev: int, atime_ns: int, mtime_ns: int, ctime_ns: int, btime_ns: int, xattr_set: int | None,
-        next_cookie: int, target: bytes | None,
+        content: int | None, rdev: int, atime_ns: int, mtime_ns: int, ctime_ns: int, btime_ns: int,
+        xattr_set: int | None, next_cookie: int, target: bytes | None,
     ) -> None:  # fmt: skip
         self.ino = ino
         self.since = since
@@ -84,7 +88,9 @@ class Inode:
 class Inodes:
     """The inode table of the live tree."""
 
-    def __init__(self, database: Database, counters: Counters, epochs: Epochs, contents: Contents, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, counters: Counters, epochs: Epochs, contents: Contents, clock: Clock
+    ) -> None:
         self._database = database
         self._counters = counters
         self._epochs = epochs
@@ -124,7 +130,9 @@ class Inodes:
 
     # --- changing ---
 
-    def create(self, mode: int, uid: int, gid: int, actor_id: int, *, rdev: int = 0, target: bytes | None = None) -> Inode:
+    def create(
+        self, mode: int, uid: int, gid: int, actor_id: int, *, rdev: int = 0, target: bytes | None = None
+    ) -> Inode:
         """A new inode without a name: nlink 0 until the caller gives it one in the same operation."""
         ino = self._counters.next("ino")
         self._counters.add("files", 1)

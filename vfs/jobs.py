@@ -62,7 +62,9 @@ class Jobs:
     ) -> Job:
         """A new job that begins now."""
         number = self._counters.next("job")
-        job = Job(number, kind, "building", path, target, undoes, at, undo_snapshot, 0, 0, self._clock.now_ns(), None, None)
+        job = Job(
+            number, kind, "building", path, target, undoes, at, undo_snapshot, 0, 0, self._clock.now_ns(), None, None
+        )
         self._write("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._row(job))
         self._jobs[number] = job
         return job
@@ -101,6 +103,6 @@ class Jobs:
     @staticmethod
     def _row(job: Job) -> tuple[object, ...]:
         return (
-            job.number, job.kind, job.state, job.path, job.target, job.undoes, job.at, job.undo_snapshot, job.done, job.total,
-            job.created_ns, job.finished_ns, job.error,
+            job.number, job.kind, job.state, job.path, job.target, job.undoes, job.at, job.undo_snapshot, job.done,
+            job.total, job.created_ns, job.finished_ns, job.error,
         )  # fmt: skip

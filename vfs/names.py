@@ -15,7 +15,7 @@ PREVIOUS = b".previous"
 
 
 def check_new_name(parent: int, name: bytes) -> None:
-    """Raise NameTooLong, NotPermitted or InvalidArgument if no entry of that name may be made or removed in the folder."""
+    """Raise NameTooLong, NotPermitted or InvalidArgument if no entry of that name may be made or removed there."""
     if len(name) > MAX_NAME_BYTES:
         raise NameTooLong(f"a name of {len(name)} bytes; at most {MAX_NAME_BYTES} are possible")
     if name == SNAPSHOTS or (name == PREVIOUS and parent == ROOT):

@@ -61,8 +61,10 @@ class Namespace:
 
     # --- making ---
 
-    def create(self, parent: int, name: bytes, mode: int, caller: Caller, *, rdev: int = 0, target: bytes | None = None) -> Inode:
-        """Make a file, folder, symlink (`target`) or special file; `mode` carries the type. Raises Exists, NotFound, …"""
+    def create(
+        self, parent: int, name: bytes, mode: int, caller: Caller, *, rdev: int = 0, target: bytes | None = None
+    ) -> Inode:
+        """Make a file, folder, symlink (`target`) or special file; `mode` has the type. Raises Exists, NotFound."""
         folder = self._folder(parent)
         check_new_name(parent, name)
         if self.find(parent, name) is not None:
@@ -151,7 +153,9 @@ class Namespace:
 
     # --- renaming ---
 
-    def rename(self, parent: int, name: bytes, to_parent: int, to_name: bytes, flags: int, caller: Caller) -> Inode | None:
+    def rename(
+        self, parent: int, name: bytes, to_parent: int, to_name: bytes, flags: int, caller: Caller
+    ) -> Inode | None:
         """rename(2) with RENAME_NOREPLACE and RENAME_EXCHANGE. Returns the inode that lost its name, if any."""
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument("unknown rename flags")
@@ -204,12 +208,21 @@ class Namespace:
             ino = row[0] if row is not None else None
 
     def _move(
-        self, source: Inode, name: bytes, inode: Inode, target: Inode, to_name: bytes, other: Inode | None, caller: Caller
+        self,
+        source: Inode,
+        name: bytes,
+        inode: Inode,
+        target: Inode,
+        to_name: bytes,
+        other: Inode | None,
+        caller: Caller,
     ) -> None:
         epoch, write = self._epochs.current, self._database.write
         cookie = None
         if source is target and other is None:  # stays at its place in listings that are being read
-            cookie = self._database.row("SELECT cookie FROM dentries WHERE parent = ? AND name = ?", (source.ino, name))[0]
+            cookie = self._database.row(
+                "SELECT cookie FROM dentries WHERE parent = ? AND name = ?", (source.ino, name)
+            )[0]
         write(_DELETE, (source.ino, name))
         if other is not None:
             write(_POINT, (epoch, caller.actor_id, inode.ino, target.ino, to_name))

@@ -1,10 +1,11 @@
 """The tree as of an epoch, read from rows.
 
-One seek answers "as of e" for an inode or a name: of the history rows the first with until > e; the live row if there is
-none. What may be long (a folder's entries, a file's extents) is read by a connection of its own in a thread, once per
-open, after a cut has made the epoch visible to readers (T19). A past tree never changes, so nothing here is locked.
+One seek answers "as of e" for an inode or a name: of the history rows the first with until > e; the live row if there
+is none. What may be long (a folder's entries, a file's extents) is read by a connection of its own in a thread, once
+per open, after a cut has made the epoch visible to readers (T19). A past tree never changes, so nothing here is locked.
 
-Rows in memory that are not written yet belong to the current epoch; what the database holds is exact for every kept one.
+Rows in memory that are not written yet belong to the current epoch; what the database holds is exact for every kept
+one.
 """
 
 from collections.abc import Callable
@@ -22,11 +23,14 @@ Query = Callable[[str, tuple[Any, ...]], list[Any]]
 
 _INODE_PAST = f"SELECT {COLUMNS} FROM inodes_history WHERE ino = ? AND until > ? ORDER BY until LIMIT 1"
 _INODE_LIVE = f"SELECT {COLUMNS} FROM inodes WHERE ino = ? AND since <= ?"
-_ENTRY_PAST = "SELECT since, ino, cookie FROM dentries_history WHERE parent = ? AND name = ? AND until > ? ORDER BY until LIMIT 1"
+_ENTRY_PAST = (
+    "SELECT since, ino, cookie FROM dentries_history WHERE parent = ? AND name = ? AND until > ? ORDER BY until LIMIT 1"
+)
 _ENTRY_LIVE = "SELECT since, ino, cookie FROM dentries WHERE parent = ? AND name = ? AND since <= ?"
 _ENTRIES = (
     "SELECT cookie, name, ino FROM dentries WHERE parent = ?1 AND since <= ?2"
-    " UNION ALL SELECT cookie, name, ino FROM dentries_history WHERE parent = ?1 AND until > ?2 AND since <= ?2 ORDER BY cookie"
+    " UNION ALL SELECT cookie, name, ino FROM dentries_history WHERE parent = ?1 AND until > ?2 AND"
+    " since <= ?2 ORDER BY cookie"
 )
 _EXTENTS = (
     "SELECT start, length, block, offset FROM extents WHERE content = ?1 AND start >= ?3 AND start < ?4 AND since <= ?2"

@@ -4,10 +4,10 @@
     2 the wanted tree is built in the workshop, with new inodes, in short steps; nobody sees it
     3 one short transaction swaps it in; what was there is hung up in the attic and reaped later
 
-Nothing but the kernel changes an existing regular inode (I6): a program that has the old file open keeps writing to the old
-file, which has lost its name. A crash before step 3 leaves the drive as it was, after it as wanted. The root cannot be
-swapped; its entries are, and its attributes set. Undo is a restore to the held snapshot of step 1: it lists what was changed
-since, and wants `force` if anything was.
+Nothing but the kernel changes an existing regular inode (I6): a program that has the old file open keeps writing to the
+old file, which has lost its name. A crash before step 3 leaves the drive as it was, after it as wanted. The root cannot
+be swapped; its entries are, and its attributes set. Undo is a restore to the held snapshot of step 1: it lists what was
+changed since, and wants `force` if anything was.
 """
 
 import logging
@@ -64,7 +64,8 @@ class Place(NamedTuple):
 class Restores:
     """All restores of a drive, one at a time.
 
-    `collect` brings what the kernel holds dirty; `changed` is told each (folder, name) that stands for something else now.
+    `collect` brings what the kernel holds dirty; `changed` is told each (folder, name) that stands for something else
+    now.
     """
 
     def __init__(
@@ -78,13 +79,18 @@ class Restores:
     # --- asking ---
 
     async def plan(self, path: bytes, snapshot: Snapshot, target: bytes | None = None) -> Plan:
-        """What bringing `path` back as it was at `snapshot` would do (at `target`, or in its own place). Changes nothing."""
+        """What bringing `path` back as it was at `snapshot` would do (at `target`, or in its own place).
+
+        Changes nothing.
+        """
         past = self._past_of(path, snapshot)
         place = target if target is not None else path
         await self._collect()
         await self._drive.cuts.wait_cut()
         live = self._live_of(place)
-        return await self._drive.past.in_thread(lambda query: summed(differences(query, past, snapshot.epoch, live), place))
+        return await self._drive.past.in_thread(
+            lambda query: summed(differences(query, past, snapshot.epoch, live), place)
+        )
 
     def _past_of(self, path: bytes, snapshot: Snapshot) -> int:
         ino = self._drive.past.resolve(ROOT, split(path), snapshot.epoch)
@@ -102,7 +108,9 @@ class Restores:
         *above, name = split(path)
         parent = self._live_of(b"/".join(above))
         if parent is None:
-            raise NotFound(f"the folder {show(b'/'.join(above))} does not exist any more; restore it, or restore to another place")
+            raise NotFound(
+                f"the folder {show(b'/'.join(above))} does not exist any more; restore it, or restore to another place"
+            )
         if not self._drive.inodes.get(parent).is_folder:
             raise NotAFolder(f"{show(b'/'.join(above))} is not a folder")
         check_new_name(parent, name)
@@ -164,7 +172,8 @@ class Restores:
         if past is not None:
             copying = Copying(
                 drive.database, drive.cuts, drive.cache.counters, drive.cache.blocks, drive.inodes, drive.epochs,
-                drive.past, drive.clock, snapshot.epoch, caller.actor_id, lambda done, found: drive.jobs.progress(job.number, done, found),
+                drive.past, drive.clock, snapshot.epoch, caller.actor_id,
+                lambda done, found: drive.jobs.progress(job.number, done, found),
             )  # fmt: skip
             await copying.copy(past, hidden)
         place = job.target if job.target is not None else job.path
@@ -218,7 +227,10 @@ class Restores:
         old = [name for (name,) in drive.database.rows("SELECT name FROM dentries WHERE parent = ?", (ROOT,))]
         for name in old:
             drive.attic.hang_up(ROOT, name)
-        names = [name for (name,) in drive.database.rows("SELECT name FROM dentries WHERE parent = ? ORDER BY cookie", (new.ino,))]
+        names = [
+            name
+            for (name,) in drive.database.rows("SELECT name FROM dentries WHERE parent = ? ORDER BY cookie", (new.ino,))
+        ]
         for name in names:
             namespace.rename(new.ino, name, ROOT, name, 0, caller)
         root.mode, root.uid, root.gid, root.xattr_set, root.xattrs = new.mode, new.uid, new.gid, new.xattr_set, None

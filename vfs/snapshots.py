@@ -71,7 +71,8 @@ class Snapshots:
             " WHERE kind = 'snapshot' AND state = 'kept' ORDER BY epoch"
         )
         for row in rows:
-            self._remember(Snapshot(*row[:5], bool(row[5])))
+            number, epoch, name, label, created_ns, is_held = row
+            self._remember(Snapshot(number, epoch, name, label, created_ns, bool(is_held)))
 
     def _remember(self, snapshot: Snapshot) -> None:
         self._by_name[snapshot.name] = snapshot
@@ -108,9 +109,14 @@ class Snapshots:
     # --- making ---
 
     async def create(self, label: str | None = None, *, is_held: bool = False) -> Snapshot:
-        """Keep the drive as it is at the moment when the epoch advances. Durable at the next cut. Raises InvalidArgument."""
+        """Keep the drive as it is at the moment when the epoch advances.
+
+        Durable at the next cut. Raises InvalidArgument.
+        """
         if label is not None and not _LABEL.fullmatch(label):
-            raise InvalidArgument("a label is 1 to 100 letters, digits, dots, dashes or underscores, a letter or digit first")
+            raise InvalidArgument(
+                "a label is 1 to 100 letters, digits, dots, dashes or underscores, a letter or digit first"
+            )
         made: list[Snapshot] = []
 
         def record(epoch: Epoch) -> None:
@@ -133,7 +139,7 @@ class Snapshots:
 
     async def _wait_for_fresh_second(self) -> None:
         used = self._counters.last("snapshot_second")
-        while (now := self._clock.now_ns()) // 10**9 <= used:
+        while (now := self._clock.now_ns()) // 10**9 <= used:  # noqa: ASYNC110  (what is awaited is the clock itself)
             await trio.sleep(min(1.0, ((used + 1) * 10**9 - now) / 10**9))
 
     def hold(self, name: str, is_held: bool) -> Snapshot:
@@ -152,7 +158,9 @@ class Snapshots:
         if snapshot.is_held:
             raise Refused(f"the snapshot {name} is held; release it first")
         with self._database.operation:
-            self._database.write("UPDATE snapshots SET state = 'deleting', name = NULL WHERE snapshot = ?", (snapshot.number,))
+            self._database.write(
+                "UPDATE snapshots SET state = 'deleting', name = NULL WHERE snapshot = ?", (snapshot.number,)
+            )
             self._epochs.forget_kept()
         del self._by_name[name], self._by_number[snapshot.number]
         self.work.set()
@@ -174,7 +182,9 @@ class Snapshots:
         return True
 
     def _neighbours(self, epoch: int) -> tuple[int, int]:
-        kept = [row[0] for row in self._database.rows("SELECT epoch FROM snapshots WHERE state = 'kept' ORDER BY epoch")]
+        kept = [
+            row[0] for row in self._database.rows("SELECT epoch FROM snapshots WHERE state = 'kept' ORDER BY epoch")
+        ]
         index = bisect_left(kept, epoch)
         return (kept[index - 1] if index else 0), (kept[index] if index < len(kept) else NEVER)
 
@@ -191,7 +201,8 @@ class Snapshots:
         while True:
             before, after = self._neighbours(epoch)
             rows = self._database.rows(
-                "SELECT until, ino, since, xattr_set FROM inodes_history WHERE (until, ino) > (?, ?) AND until <= ? ORDER BY until, ino LIMIT ?",
+                "SELECT until, ino, since, xattr_set FROM inodes_history WHERE (until, ino) > (?, ?) AND until <= ?"
+                " ORDER BY until, ino LIMIT ?",
                 (*place, after, STEP_ROWS),
             )
             for until, ino, since, xattr_set in rows:
@@ -209,13 +220,17 @@ class Snapshots:
         while True:
             before, after = self._neighbours(epoch)
             rows = self._database.rows(
-                "SELECT until, parent, name, since FROM dentries_history WHERE (until, parent, name) > (?, ?, ?) AND until <= ?"
+                "SELECT until, parent, name, since FROM dentries_history WHERE (until, parent, name) > (?, ?, ?) AND"
+                " until <= ?"
                 " ORDER BY until, parent, name LIMIT ?",
                 (*place, after, STEP_ROWS),
             )
             for until, parent, name, since in rows:
                 if since > before:
-                    self._database.write("DELETE FROM dentries_history WHERE parent = ? AND name = ? AND until = ?", (parent, name, until))
+                    self._database.write(
+                        "DELETE FROM dentries_history WHERE parent = ? AND name = ? AND until = ?",
+                        (parent, name, until),
+                    )
             if len(rows) < STEP_ROWS:
                 return
             place = rows[-1][:3]
@@ -226,14 +241,16 @@ class Snapshots:
         while True:
             before, after = self._neighbours(epoch)
             rows = self._database.rows(
-                "SELECT until, content, start, since, block FROM extents_history WHERE (until, content, start) > (?, ?, ?) AND until <= ?"
+                "SELECT until, content, start, since, block FROM extents_history WHERE (until, content, start) > (?,"
+                " ?, ?) AND until <= ?"
                 " ORDER BY until, content, start LIMIT ?",
                 (*place, after, STEP_ROWS),
             )
             for until, content, start, since, block in rows:
                 if since > before:
                     self._database.write(
-                        "DELETE FROM extents_history WHERE content = ? AND start = ? AND until = ?", (content, start, until)
+                        "DELETE FROM extents_history WHERE content = ? AND start = ? AND until = ?",
+                        (content, start, until),
                     )
                     self._contents.release((block,))
             if len(rows) < STEP_ROWS:
@@ -246,7 +263,8 @@ class Snapshots:
         while True:
             before, after = self._neighbours(epoch)
             row = self._database.row(
-                "SELECT gone, content FROM gone_contents WHERE (gone, content) > (?, ?) AND gone <= ? ORDER BY gone, content LIMIT 1",
+                "SELECT gone, content FROM gone_contents WHERE (gone, content) > (?, ?) AND gone <= ? ORDER BY gone,"
+                " content LIMIT 1",
                 (*place, after),
             )
             if row is None:

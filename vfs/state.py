@@ -58,7 +58,9 @@ def _plant_tree(database: Database, now: int, uid: int, gid: int) -> None:
     database.write(insert, (WORKSHOP, stat.S_IFDIR | 0o700, 0, 0, 2, 0, *times, 3, None))
     database.write(insert, (ATTIC, stat.S_IFDIR | 0o700, 0, 0, 2, 0, *times, 3, None))
     database.write(insert, (FIRST_FILE, link, uid, gid, 1, len(SNAPSHOTS), *times, 0, SNAPSHOTS))
-    database.write("INSERT INTO dentries VALUES (?, ?, 1, 0, ?, 3, ?)", (ROOT, VISIBLE_DOOR, FIRST_FILE, fold(VISIBLE_DOOR)))
+    database.write(
+        "INSERT INTO dentries VALUES (?, ?, 1, 0, ?, 3, ?)", (ROOT, VISIBLE_DOOR, FIRST_FILE, fold(VISIBLE_DOOR))
+    )
     database.write("INSERT INTO counters VALUES ('ino', ?)", (FIRST_FILE,))
     database.write("INSERT INTO counters VALUES ('files', 2)")  # the root and the visible door
     database.write("INSERT INTO local_counters VALUES ('cut', 0)")

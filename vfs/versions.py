@@ -39,9 +39,7 @@ def versions(query: Query, names: Sequence[bytes], snapshots: Sequence[Snapshot]
 def _at(query: Query, names: Sequence[bytes], epoch: int) -> Inode | None:
     ino: int | None = ROOT
     for name in names:
-        ino = entry_as_of(query, ino, name, epoch)
-        if ino is None:
-            return None
+        ino = entry_as_of(query, ino, name, epoch) if ino is not None else None
     return inode_as_of(query, ino, epoch) if ino is not None else None
 
 

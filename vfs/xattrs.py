@@ -1,7 +1,7 @@
 """Extended attributes: versioned with the inode, equal sets stored once, held in memory with the inode once asked for.
 
-A set is never changed: an inode that changes an attribute points to another set. smbd keeps Windows' attributes and access
-lists here, and most files of a folder have the same.
+A set is never changed: an inode that changes an attribute points to another set. smbd keeps Windows' attributes and
+access lists here, and most files of a folder have the same.
 """
 
 import blake3
@@ -16,7 +16,8 @@ MAX_VALUE_BYTES = 64 << 10
 MAX_SET_BYTES = 256 << 10
 _NAMESPACES = (b"user.", b"security.", b"trusted.")
 _USED = (
-    "SELECT EXISTS (SELECT 1 FROM inodes WHERE xattr_set = ?1) OR EXISTS (SELECT 1 FROM inodes_history WHERE xattr_set = ?1)"
+    "SELECT EXISTS (SELECT 1 FROM inodes WHERE xattr_set = ?1) OR EXISTS (SELECT 1 FROM inodes_history"
+    " WHERE xattr_set = ?1)"
 )
 
 

@@ -16,8 +16,8 @@ MISSING_TIMEOUT_S = 30.0
 def attributes_of(inode: Inode, view: int = 0, timeout_s: float = LIVE_TIMEOUT_S) -> pyfuse3.EntryAttributes:
     """The attributes of an inode, seen in a view."""
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = in_view(view, inode.ino) if view else inode.ino  # type: ignore[assignment]
-    entry.st_mode = inode.mode  # type: ignore[assignment]
+    entry.st_ino = in_view(view, inode.ino) if view else inode.ino
+    entry.st_mode = inode.mode
     entry.st_nlink = inode.nlink
     entry.st_uid = inode.uid
     entry.st_gid = inode.gid
@@ -36,8 +36,8 @@ def attributes_of(inode: Inode, view: int = 0, timeout_s: float = LIVE_TIMEOUT_S
 def door_attributes(ino: int, *, is_link: bool, uid: int, gid: int, changed_ns: int) -> pyfuse3.EntryAttributes:
     """The attributes of a virtual folder (0755, so that every share user may look), or of a symlink in one."""
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = ino  # type: ignore[assignment]
-    entry.st_mode = (stat.S_IFLNK | 0o777) if is_link else (stat.S_IFDIR | 0o755)  # type: ignore[assignment]
+    entry.st_ino = ino
+    entry.st_mode = (stat.S_IFLNK | 0o777) if is_link else (stat.S_IFDIR | 0o755)
     entry.st_nlink = 1 if is_link else 2
     entry.st_uid, entry.st_gid = uid, gid
     entry.st_size = 0
@@ -49,6 +49,6 @@ def door_attributes(ino: int, *, is_link: bool, uid: int, gid: int, changed_ns: 
 def missing() -> pyfuse3.EntryAttributes:
     """`There is no such name`, for the kernel to remember."""
     entry = pyfuse3.EntryAttributes()
-    entry.st_ino = 0  # type: ignore[assignment]
+    entry.st_ino = 0
     entry.entry_timeout = MISSING_TIMEOUT_S
     return entry

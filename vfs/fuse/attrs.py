@@ -22,7 +22,12 @@ class AttributeOperations(Base):
 
     @guarded
     async def setattr(
-        self, ino: int, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, fh: int | None, ctx: pyfuse3.RequestContext
+        self,
+        ino: int,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         await self.enter(ino)
         inode = self.drive.inodes.get(ino)

@@ -40,12 +40,12 @@ class FolderOperations(Base):
             self._list_live(folder.ino, max(cookie, 2), token)
 
     def _dots(self, ino: int, cookie: int, token: pyfuse3.ReaddirToken) -> bool:
-        above = ROOT
+        above: int = ROOT
         if not ino >> VIEW_SHIFT:
             parents = self.drive.namespace.parents(ino)
-            above = parents[0][0] if parents else ROOT  # type: ignore[assignment]
+            above = parents[0][0] if parents else ROOT
         for number, name, target in ((1, b".", ino), (2, b"..", above)):
-            if cookie < number and not pyfuse3.readdir_reply(token, name, self.attributes(target), number):  # type: ignore[arg-type]
+            if cookie < number and not pyfuse3.readdir_reply(token, name, self.attributes(target), number):
                 return False
         return True
 
@@ -73,7 +73,7 @@ class FolderOperations(Base):
             if entry.cookie <= cookie:
                 continue
             ino = entry.ino if view < FIRST_VIEW else in_view(view, entry.ino)
-            if not pyfuse3.readdir_reply(token, entry.name, self.attributes(ino), entry.cookie):  # type: ignore[arg-type]
+            if not pyfuse3.readdir_reply(token, entry.name, self.attributes(ino), entry.cookie):
                 return
 
     @guarded

@@ -1,7 +1,8 @@
 """Error → errno: the only such table. And the guard around every handler.
 
-pyfuse3 turns only `FUSEError` into an answer; any other exception ends the whole mount, for every user. So every handler
-is wrapped: an error of ours gives its errno, anything else gives EIO, a traceback in the log, and one more in `faults`.
+pyfuse3 turns only `FUSEError` into an answer; any other exception ends the whole mount, for every user. So every
+handler is wrapped: an error of ours gives its errno, anything else gives EIO, a traceback in the log, and one more in
+`faults`.
 """
 
 import errno

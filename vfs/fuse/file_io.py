@@ -35,7 +35,7 @@ class FileOperations(Base):
             if is_writable or flags & os.O_TRUNC:
                 raise ReadOnly("the past cannot be changed")
             past = OpenFile(self.inode(ino), False, 0, epoch=self.drive.doors.epoch_of(view), windows={})
-            return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)  # type: ignore[arg-type]
+            return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)
         if is_writable:
             await self.enter(ino)
         inode = self.drive.inodes.get(ino)
@@ -50,7 +50,7 @@ class FileOperations(Base):
         is_writable = flags & os.O_ACCMODE != os.O_RDONLY
         number = self.open_files.add(OpenFile(inode, is_writable, actor_id, is_barrier=is_barrier))
         self.drive.inodes.opened(inode)
-        info = pyfuse3.FileInfo(fh=number, keep_cache=True)  # type: ignore[arg-type]
+        info = pyfuse3.FileInfo(fh=number, keep_cache=True)
         if is_writable and self.drive.cache.budget.is_low():
             info.direct_io = True  # a full disk must reach write(2), not only close(2) (T12)
         return info

@@ -1,12 +1,12 @@
 """The companion process that makes the kernel hand over what it holds dirty.
 
-With the writeback cache, bytes of a file that stays open reach the core only after 30 s (T12). The companion calls syncfs
-on the mount every few seconds; and on command, before a snapshot, it fsyncs each file that the core names as open for
-writing, because syncfs starts the writing but does not wait for it. It is a process of its own: the core must never touch
-its own mount, and may abandon a companion that hangs.
+With the writeback cache, bytes of a file that stays open reach the core only after 30 s (T12). The companion calls
+syncfs on the mount every few seconds; and on command, before a snapshot, it fsyncs each file that the core names as
+open for writing, because syncfs starts the writing but does not wait for it. It is a process of its own: the core must
+never touch its own mount, and may abandon a companion that hangs.
 
-It reads one JSON line a command from stdin, {"id": n, "paths": [...]} (paths below the mount, as latin-1 text for bytes), and
-answers {"id": n, "synced": count}. It ends at the end of stdin.
+It reads one JSON line a command from stdin, {"id": n, "paths": [...]} (paths below the mount, as latin-1 text for
+bytes), and answers {"id": n, "synced": count}. It ends at the end of stdin.
 """
 
 import ctypes

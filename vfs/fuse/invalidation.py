@@ -43,6 +43,6 @@ class Invalidations:
             ino, name = item
             with contextlib.suppress(OSError):  # the kernel does not know it, or is gone
                 if name is None:
-                    pyfuse3.invalidate_inode(ino, attr_only=True)  # type: ignore[arg-type]
+                    pyfuse3.invalidate_inode(ino, attr_only=True)
                 else:
-                    pyfuse3.invalidate_entry(ino, name)  # type: ignore[arg-type]
+                    pyfuse3.invalidate_entry(ino, name)

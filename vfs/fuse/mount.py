@@ -39,10 +39,10 @@ class Mount:
 
     async def collect(self) -> bool:
         """Bring what the kernel holds dirty of files open for writing. False when it did not come in time."""
-        paths = []
-        for file in self.operations.open_files.all():
-            if file.is_writable and file.inode.nlink and (path := self.path_of(file.inode.ino)) is not None:
-                paths.append(path)
+        open_for_writing = {
+            file.inode.ino for file in self.operations.open_files.all() if file.is_writable and file.inode.nlink
+        }
+        paths = [path for path in map(self.path_of, open_for_writing) if path is not None]
         self.operations.flusher_pid = self.flusher.pid
         return not paths or await self.flusher.flush(paths)
 

@@ -62,7 +62,9 @@ class NameOperations(Base):
             Faults.record("forget")
 
     @guarded
-    async def mknod(self, parent: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    async def mknod(
+        self, parent: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
         return await self._make(parent, name, mode, ctx, rdev=rdev)
 
     @guarded
@@ -70,11 +72,20 @@ class NameOperations(Base):
         return await self._make(parent, name, mode | stat.S_IFDIR, ctx)
 
     @guarded
-    async def symlink(self, parent: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    async def symlink(
+        self, parent: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
         return await self._make(parent, name, stat.S_IFLNK | 0o777, ctx, target=target)
 
     async def _make(
-        self, parent: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext, *, rdev: int = 0, target: bytes | None = None
+        self,
+        parent: int,
+        name: bytes,
+        mode: int,
+        ctx: pyfuse3.RequestContext,
+        *,
+        rdev: int = 0,
+        target: bytes | None = None,
     ) -> pyfuse3.EntryAttributes:
         await self.enter(parent)
         mode = mode if target is not None else mode & ~ctx.umask

@@ -14,7 +14,9 @@ class XattrOperations(Base):
     @guarded
     async def getxattr(self, ino: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         if self.is_door(ino):
-            raise NoAttribute("a door has no attributes") if not name.startswith(b"system.") else NotSupported("not kept")
+            raise (
+                NoAttribute("a door has no attributes") if not name.startswith(b"system.") else NotSupported("not kept")
+            )
         return self.drive.xattrs.get(self.inode(ino), name)
 
     @guarded
