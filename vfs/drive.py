@@ -30,6 +30,7 @@ from vfs.past import Past
 from vfs.reaper import Reaper
 from vfs.snapshots import Snapshots
 from vfs.state import DATABASE
+from vfs.undo_epochs import UndoEpochs
 from vfs.xattrs import Xattrs
 
 log = logging.getLogger(__name__)
@@ -68,9 +69,19 @@ class Drive:
         self.snapshots = Snapshots(database, counters, self.epochs, self.contents, self.inodes, clock)
         self.doors = Doors(database, counters, self.snapshots, self.namespace)
         self.past = Past(database, self.epochs)
+        self.undo_epochs = UndoEpochs(database, counters, self.epochs, self.inodes, clock)
         self.jobs = Jobs(database, counters, clock)
         self.attic = Attic(database, self.inodes, self.namespace)
-        self.reaper = Reaper(self.cuts.gate, [self.contents.sift_step, self.snapshots.prune_step, self.attic.reap_step])
+        self.epochs.beginners.append(self.inodes.writers.clear)
+        self.reaper = Reaper(
+            self.cuts.gate,
+            [
+                self.contents.sift_step,
+                self.snapshots.prune_step,
+                self.attic.reap_step,
+                self.undo_epochs.expire_step,
+            ],
+        )
         # Extents may free blocks, inodes give up contents: what is written first releases what comes after.
         self.cuts.flushers[:0] = [self.inodes.flush, self.xattrs.flush, self.contents.flush]
 

@@ -18,6 +18,7 @@ class Epochs:
     def __init__(self, database: Database, cuts: Cuts) -> None:
         self.current = Epoch(1)
         self.newest_kept = Epoch(0)
+        self.beginners: list[Callable[[], None]] = []  # called when a new epoch has begun
         self._database = database
         self._cuts = cuts
         self._advanced_in_cut = 0
@@ -43,6 +44,8 @@ class Epochs:
             self._write(Epoch(ended + 1), ended)
         self.current, self.newest_kept = Epoch(ended + 1), ended
         self._advanced_in_cut = self._cuts.number
+        for begin in self.beginners:
+            begin()
         self._cuts.log()
         return ended
 

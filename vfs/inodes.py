@@ -100,6 +100,7 @@ class Inodes:
         self._dirty: list[Inode] = []
         self._lookups: dict[int, int] = {}
         self._orphans: set[int] = set()
+        self.writers: set[int] = set()  # actors who changed something in this epoch
         self.released_sets: set[int] = set()  # xattr sets that lost an inode; `Xattrs.flush` asks who is left
 
     # --- finding ---
@@ -161,6 +162,7 @@ class Inodes:
         if contents:
             inode.mtime_ns = now
         inode.actor_id = actor_id
+        self.writers.add(actor_id)
         if not inode.is_dirty:
             inode.is_dirty = True
             self._dirty.append(inode)

@@ -33,6 +33,7 @@ class AttributeOperations(Base):
         inode = self.drive.inodes.get(ino)
         actor_id = self.drive.actors.local(ctx.uid)
         if fields.update_size:
+            await self.drive.undo_epochs.before_content(inode, actor_id)
             await self.drive.files.truncate(inode, attr.st_size, actor_id)
         if fields.update_mode:
             inode.mode = inode.mode & ~PERMISSION_BITS | attr.st_mode & PERMISSION_BITS

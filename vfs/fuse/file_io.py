@@ -41,6 +41,7 @@ class FileOperations(Base):
         inode = self.drive.inodes.get(ino)
         actor_id = self.drive.actors.local(ctx.uid)
         if flags & os.O_TRUNC:
+            await self.drive.undo_epochs.before_content(inode, actor_id)
             await self.drive.files.truncate(inode, 0, actor_id)
             if ctx.uid:
                 inode.mode &= ~(stat.S_ISUID | stat.S_ISGID if inode.mode & stat.S_IXGRP else stat.S_ISUID)
@@ -84,6 +85,8 @@ class FileOperations(Base):
             raise BadHandle("the file is open for reading only")
         if self.read_only_reason is not None:
             raise ReadOnly(self.read_only_reason)
+        if file.actor_id != file.inode.actor_id:
+            await self.drive.undo_epochs.before_content(file.inode, file.actor_id)
         return await self.drive.files.write(file.inode, offset, data, file.actor_id)
 
     @guarded

@@ -107,8 +107,10 @@ class NameOperations(Base):
 
     @guarded
     async def unlink(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        caller = self.caller(ctx)
+        await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
         await self.enter(parent)
-        self.drive.namespace.unlink(parent, name, self.caller(ctx))
+        self.drive.namespace.unlink(parent, name, caller)
 
     @guarded
     async def rmdir(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
@@ -119,6 +121,9 @@ class NameOperations(Base):
     async def rename(
         self, parent: int, name: bytes, to_parent: int, to_name: bytes, flags: int, ctx: pyfuse3.RequestContext
     ) -> None:
+        caller = self.caller(ctx)
+        await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
+        await self.drive.undo_epochs.before_name(to_parent, to_name, caller.actor_id)
         await self.enter(parent)
         await self.enter(to_parent)
-        self.drive.namespace.rename(parent, name, to_parent, to_name, flags, self.caller(ctx))
+        self.drive.namespace.rename(parent, name, to_parent, to_name, flags, caller)

@@ -1,0 +1,86 @@
+"""Epochs kept for undo by actor: so that one actor's damage never hides another's work (T11).
+
+Within one epoch rows change in place. If B overwrites what A changed in the same epoch, A's work would be lost to
+history, and undoing B would undo A. So before an actor changes contents or a name that another actor changed in this
+epoch, the epoch advances and is kept without a name; at most every `LEAST_S` seconds, for `KEPT_S` seconds. Changes of
+folders' times never count, or every shared folder would make an epoch per operation.
+
+Most of the time one actor is at work; then `writers` has one member and this costs a comparison.
+"""
+
+import trio
+
+from cachefs.counters import Counters
+from cachefs.database import Database
+from cloud_tier.clock import Clock
+from vfs.actors import SEVERAL
+from vfs.epochs import Epochs
+from vfs.ids import Epoch
+from vfs.inodes import Inode, Inodes
+
+LEAST_S = 10.0
+KEPT_S = 48 * 3600
+
+
+class UndoEpochs:
+    """Watches who changes what, and keeps an epoch where two actors meet."""
+
+    def __init__(self, database: Database, counters: Counters, epochs: Epochs, inodes: Inodes, clock: Clock) -> None:
+        self._database = database
+        self._counters = counters
+        self._epochs = epochs
+        self._inodes = inodes
+        self._clock = clock
+        self._last_s = float("-inf")
+        self._advancing = trio.Lock()
+
+    async def before_content(self, inode: Inode, actor_id: int) -> None:
+        """The actor is about to change what the file holds, or to remove it."""
+        if len(self._inodes.writers) > 1 and self._is_anothers(inode, actor_id):
+            await self._keep()
+
+    async def before_name(self, parent: int, name: bytes, actor_id: int) -> None:
+        """The actor is about to remove a name or to let it stand for something else."""
+        if len(self._inodes.writers) < 2:
+            return
+        row = self._database.row(
+            "SELECT since, actor_id, ino FROM dentries WHERE parent = ? AND name = ?", (parent, name)
+        )
+        if row is None:
+            return
+        since, by, ino = row
+        if (since == self._epochs.current and by not in (actor_id, SEVERAL)) or self._is_anothers(
+            self._inodes.get(ino), actor_id
+        ):
+            await self._keep()
+
+    def _is_anothers(self, inode: Inode, actor_id: int) -> bool:
+        is_of_this_epoch = inode.is_dirty or inode.since == self._epochs.current
+        return is_of_this_epoch and inode.is_file and inode.actor_id not in (actor_id, SEVERAL)
+
+    async def _keep(self) -> None:
+        if self._clock.monotonic_s() - self._last_s < LEAST_S:
+            return
+        self._last_s = self._clock.monotonic_s()
+        async with self._advancing:
+            await self._epochs.advance(self._record)
+
+    def _record(self, epoch: Epoch) -> None:
+        number = self._counters.next("snapshot")
+        self._counters.flush()
+        self._database.write(
+            "INSERT INTO snapshots VALUES (?, ?, 'actor', 'kept', NULL, NULL, ?, 0)",
+            (number, epoch, self._clock.now_ns()),
+        )
+
+    def expire_step(self) -> bool:
+        """Let the oldest epoch go if it has been kept long enough. True when one went."""
+        row = self._database.row(
+            "SELECT snapshot, created_ns FROM snapshots WHERE kind = 'actor' AND state = 'kept' LIMIT 1"
+        )
+        if row is None or self._clock.now_ns() - row[1] < KEPT_S * 10**9:
+            return False
+        with self._database.operation:
+            self._database.write("UPDATE snapshots SET state = 'deleting' WHERE snapshot = ?", (row[0],))
+            self._epochs.forget_kept()
+        return True
