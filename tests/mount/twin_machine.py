@@ -27,7 +27,7 @@ sizes = st.one_of(st.integers(0, 20), st.sampled_from([4095, 4096, 4097, 65_536,
 contents = st.tuples(sizes, st.integers(1, 255)).map(lambda pair: bytes([pair[1]]) * pair[0])
 modes = st.sampled_from([0o644, 0o600, 0o755, 0o4711, 0o2750, 0o000])
 attribute_names = st.sampled_from(["user.one", "user.two", "trusted.three", "bad"])
-moments = st.integers(-(2**31), 2**33).flatmap(lambda s: st.integers(0, 999_999_999).map(lambda ns: s * 10**9 + ns))
+moments = st.integers(1 - 2**31, 2**33).flatmap(lambda s: st.integers(0, 999_999_999).map(lambda ns: s * 10**9 + ns))
 
 known = st.tuples(st.just("known"), st.integers(0, 40))
 below = st.tuples(st.just("below"), st.integers(0, 40), names)
