@@ -1,6 +1,6 @@
 """WHEN: how a person names a state of the past, and which snapshot that is. Pure.
 
-A WHEN is a snapshot's name, an ISO time, or an age such as `2h`. A time or an age means the newest snapshot that is not
+A WHEN is a snapshot's name, an ISO time, an age such as `2h`, or a label (the newest snapshot that has it). A time or an age means the newest snapshot that is not
 later. A time without a zone is UTC, as the names of the snapshots are; a date alone is its midnight. A name wins over a
 time, so that what `snapshot list` prints can always be pasted.
 """
@@ -32,10 +32,13 @@ def resolve_when(when: str, snapshots: Iterable[Snapshot], now: datetime) -> Sna
         if snapshot.name == when:
             return snapshot
     instant = parse_instant(when, now)
+    labelled = [snapshot for snapshot in known if snapshot.label is not None and snapshot.label == when]
+    if instant is None and labelled:
+        return max(labelled, key=lambda snapshot: snapshot.epoch)
     if instant is None:
         raise Unresolved(
             "usage",
-            f"{when!r} is no snapshot's name, no ISO time such as 2026-03-01T14:30 and no age such as 30m, 2h or 7d; "
+            f"{when!r} is no snapshot's name or label, no ISO time such as 2026-03-01T14:30 and no age such as 30m, 2h or 7d; "
             "nothing was changed. `hybrid-drive snapshot list` shows the names.",
         )
     # Names carry whole seconds while `created` may carry a fraction: a time to the second includes that second.

@@ -75,3 +75,8 @@ def test_an_age_means_the_newest_that_is_not_later(ages_s: list[int], asked_s: i
             resolve_when(f"{asked_s}s", snapshots, NOW)
     else:
         assert resolve_when(f"{asked_s}s", snapshots, NOW).created == NOW - timedelta(seconds=min(fitting))
+
+
+def test_a_label_means_the_newest_snapshot_that_has_it() -> None:
+    mondays = [snapshot(datetime(2026, 3, day, 8, 0, tzinfo=UTC), "monday") for day in (9, 2)]
+    assert resolve_when("monday", [*ALL, *mondays], NOW) == mondays[0]
