@@ -13,6 +13,7 @@ through `built.drive`. A drive that breaks by itself fails the test at the end, 
 
 import contextlib
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -137,11 +138,16 @@ class DriveBuilder:
         drive.database.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         drive.database.close()
 
-    async def restart(self, *, crash: bool = False) -> None:
-        """Close, or let the core die, and open again, with the `disk`, `vfs` and `policy` that are set by now."""
+    async def restart(self, *, crash: bool = False, between: Callable[[], None] | None = None) -> None:
+        """Close, or let the core die, and open again, with the `disk`, `vfs` and `policy` that are set by now.
+
+        `between` is called when nothing is open: to lose power, or to look at the files.
+        """
         await self._stop(crash=crash)
         if not crash and self._failure is not None:
             raise self._failure
+        if between is not None:
+            between()
         await self._start()
 
     async def wait_broken(self) -> StorageBroken:
