@@ -85,6 +85,9 @@ class Segments:
                 raise StorageBroken(f"segment file {self._path(number).name} is missing") from None
             self._disk.truncate(fd, bump)
             self._open[number] = segment = Segment(number, family, fd, bump, live, is_new=False)
+            # After the death of the core alone, rows come back whose bytes and names are in the page cache and were
+            # never synced. The first cut must not commit those rows without them (I6).
+            segment.unsynced = self.directory_dirty = True
             if number not in ending:
                 self._retire_if_empty(segment)
         self._remove_unnamed_files()
