@@ -109,7 +109,7 @@ class CoreService:
         except errors.NotFound as error:
             raise not_found(name) from error
         except errors.Refused as error:
-            raise ServiceError("held", f"The snapshot {name} is held and was not deleted; release it first.") from error
+            raise ServiceError("held", sentence(error)) from error
         self._drive.cuts.log()
 
     async def hold(self, name: str, held: bool) -> Snapshot:

@@ -140,10 +140,10 @@ class Database:
             raise StorageBroken(f"the database could not be written: {error}") from error
         self.pending.append((sql, parameters))
 
-    def write_many(self, sql: str, rows: Iterable[Parameters]) -> None:
-        """`write` for each row."""
-        for row in rows:
-            self.write(sql, row)
+    def write_returning(self, sql: str, parameters: Parameters = ()) -> list[Any]:
+        """`write` of a statement that ends in RETURNING; its rows."""
+        self.write(sql, parameters)
+        return self._cursor.fetchall()
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """All rows of a query, as tuples."""

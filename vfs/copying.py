@@ -29,13 +29,11 @@ STRETCH_BYTES = 16 << 20  # extents copied in one statement lie in a stretch thi
 
 _INSERT_INODE = f"INSERT INTO inodes ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_DENTRY = "INSERT INTO dentries VALUES (?, ?, ?, ?, ?, ?, ?)"
-_COPY_HISTORY = (
-    "INSERT INTO extents SELECT ?1, start, ?2, length, block, offset FROM extents_history"
-    " WHERE content = ?3 AND start >= ?4 AND start < ?5 AND until > ?6 AND since <= ?6"
-)
-_COPY_LIVE = (
+_COPY_EXTENTS = (
     "INSERT INTO extents SELECT ?1, start, ?2, length, block, offset FROM extents"
     " WHERE content = ?3 AND start >= ?4 AND start < ?5 AND since <= ?6"
+    " UNION ALL SELECT ?1, start, ?2, length, block, offset FROM extents_history"
+    " WHERE content = ?3 AND start >= ?4 AND start < ?5 AND until > ?6 AND since <= ?6 RETURNING block"
 )
 
 
@@ -77,81 +75,78 @@ class Copying:
         Returns the new inode number. Raises NotFound.
         """
         await self._cuts.gate.wait_open()
+        past = self._past.inode(ino, self._epoch)
+        if past is None:
+            raise NotFound("the past tree has a name without a file")
         with self._database.operation:
             workshop = self._inodes.get(WORKSHOP)
-            top = self._copy_one(WORKSHOP, Entry(workshop.next_cookie, name, ino))
+            top = self._copy_one(WORKSHOP, Entry(workshop.next_cookie, name, ino), past)
             workshop.next_cookie += 1
-            workshop.nlink += top.is_folder
+            workshop.nlink += past.is_folder
             self._inodes.touch(workshop)
-        folders = deque([(ino, top.ino)] if top.is_folder else ())
+        folders = deque([(ino, top)] if past.is_folder else ())
         while folders:
-            past, new = folders.popleft()
-            entries = await self._past.entries(past, self._epoch)
-            self._found += len(entries)
-            await self._fill(new, entries, folders)
+            old, new = folders.popleft()
+            children = await self._past.children(old, self._epoch)
+            self._found += len(children)
+            await self._fill(new, children, folders)
         self._report(self._done, self._done)
-        return top.ino
+        return top
 
-    async def _fill(self, folder: int, entries: list[Entry], folders: deque[tuple[int, int]]) -> None:
+    async def _fill(self, folder: int, children: list[tuple[Entry, Inode]], folders: deque[tuple[int, int]]) -> None:
         index = 0
-        while index < len(entries):
+        while index < len(children):
             await self._cuts.gate.wait_open()
             began = time.perf_counter()
             with self._database.operation:
-                while index < len(entries) and time.perf_counter() - began < STEP_S:
-                    entry = entries[index]
-                    copied = self._copy_one(folder, entry)
-                    if copied.is_folder:
-                        folders.append((entry.ino, copied.ino))
+                while index < len(children) and time.perf_counter() - began < STEP_S:
+                    entry, inode = children[index]
+                    copy = self._copy_one(folder, entry, inode)
+                    if inode.is_folder:
+                        folders.append((entry.ino, copy))
                     index += 1
             self._report(self._done, self._found)
             self._cuts.note_written(0)
             await trio.lowlevel.checkpoint()
 
-    def _copy_one(self, folder: int, entry: Entry) -> Inode:
+    def _copy_one(self, folder: int, entry: Entry, past: Inode) -> int:
         cookie, name, ino = entry
-        inode = self._past.inode(ino, self._epoch)
-        if inode is None:
-            raise NotFound("the past tree has a name without a file")
         epoch = self._epochs.current
-        known = self._links.get(ino)
-        if known is not None:
-            self._database.write("UPDATE inodes SET nlink = nlink + 1 WHERE ino = ?", (known,))
-            inode.ino = known
+        copy = self._links.get(ino)
+        if copy is not None:
+            self._database.write("UPDATE inodes SET nlink = nlink + 1 WHERE ino = ?", (copy,))
         else:
-            self._insert(inode, ino, epoch)
-        self._database.write(_INSERT_DENTRY, (folder, name, epoch, self._actor_id, inode.ino, cookie, fold(name)))
+            copy = self._copy_inode(past, epoch)
+        self._database.write(_INSERT_DENTRY, (folder, name, epoch, self._actor_id, copy, cookie, fold(name)))
         self._done += 1
-        return inode
+        return copy
 
-    def _insert(self, inode: Inode, past: int, epoch: int) -> None:
-        has_more_names = not inode.is_folder and inode.nlink > 1
-        inode.ino = self._counters.next("ino")
+    def _copy_inode(self, past: Inode, epoch: int) -> int:
+        ino = self._counters.next("ino")
         self._counters.add("files", 1)
         content = None
-        if inode.content is not None and inode.size:
-            content = self._copy_content(inode.content, inode.size, epoch)
+        if past.content is not None and past.size:
+            content = self._copy_content(past.content, past.size, epoch)
         # A folder keeps its link count and next cookie: the same entries are about to be made in it.
-        nlink = inode.nlink if inode.is_folder else 1
+        nlink = past.nlink if past.is_folder else 1
         self._database.write(
             _INSERT_INODE,
             (
-                inode.ino, epoch, self._actor_id, inode.mode, inode.uid, inode.gid, nlink, inode.size, inode.mapped,
-                content, inode.rdev, inode.atime_ns, inode.mtime_ns, self._clock.now_ns(), inode.btime_ns,
-                inode.xattr_set, inode.next_cookie, inode.target,
+                ino, epoch, self._actor_id, past.mode, past.uid, past.gid, nlink, past.size, past.mapped, content,
+                past.rdev, past.atime_ns, past.mtime_ns, self._clock.now_ns(), past.btime_ns, past.xattr_set,
+                past.next_cookie, past.target,
             ),
         )  # fmt: skip
-        if has_more_names:
-            self._links[past] = inode.ino
+        if not past.is_folder and past.nlink > 1:
+            self._links[past.ino] = ino
+        return ino
 
     def _copy_content(self, past: int, size: int, epoch: int) -> int:
         content = self._counters.next("content")
         for low in range(0, size, STRETCH_BYTES) if size <= 64 * STRETCH_BYTES else self._stretches(past, size):
             where = (content, epoch, past, low, low + STRETCH_BYTES, self._epoch)
-            self._database.write(_COPY_HISTORY, where)
-            self._database.write(_COPY_LIVE, where)
-        rows = self._database.rows("SELECT DISTINCT block FROM extents WHERE content = ?", (content,))
-        self._blocks.share(row[0] for row in rows)
+            rows = self._database.write_returning(_COPY_EXTENTS, where)
+            self._blocks.share({row[0] for row in rows})
         return content
 
     def _stretches(self, past: int, size: int) -> list[int]:

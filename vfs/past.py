@@ -39,6 +39,20 @@ _EXTENTS = (
 )
 
 
+def _children() -> str:
+    columns = [column.strip() for column in COLUMNS.split(",")]
+    live, past = (", ".join(f"{table}.{column}" for column in columns) for table in ("i", "h"))
+    return (
+        f"SELECT d.cookie, d.name, d.ino, {live}, {past} FROM ({_ENTRIES}) d"
+        " LEFT JOIN inodes i ON i.ino = d.ino AND i.since <= ?2"
+        " LEFT JOIN inodes_history h ON h.ino = d.ino AND h.until > ?2 AND h.since <= ?2 ORDER BY d.cookie"
+    )
+
+
+_CHILDREN = _children()
+_WIDTH = COLUMNS.count(",") + 1
+
+
 class Entry(NamedTuple):
     """A name in a past folder."""
 
@@ -66,6 +80,17 @@ def entry_as_of(query: Query, parent: int, name: bytes, epoch: int) -> int | Non
 def entries_as_of(query: Query, parent: int, epoch: int) -> list[Entry]:
     """All names of a folder at the end of the epoch, in the order of their cookies."""
     return [Entry(*row) for row in query(_ENTRIES, (parent, epoch))]
+
+
+def children_as_of(query: Query, parent: int, epoch: int) -> list[tuple[Entry, Inode]]:
+    """All names of a folder at the end of the epoch with the inodes they stood for; one query."""
+    found = []
+    for row in query(_CHILDREN, (parent, epoch)):
+        live, past = row[3 : 3 + _WIDTH], row[3 + _WIDTH :]
+        inode = live if live[0] is not None else past
+        if inode[0] is not None:
+            found.append((Entry(*row[:3]), Inode(*inode)))
+    return found
 
 
 def pieces_as_of(query: Query, content: int, epoch: int, low: int, high: int) -> list[Piece]:
@@ -99,9 +124,9 @@ class Past:
             ino = self.find(ino, name, epoch)
         return ino
 
-    async def entries(self, parent: int, epoch: int) -> list[Entry]:
-        """All names of a past folder."""
-        return await self.in_thread(lambda query: entries_as_of(query, parent, epoch))
+    async def children(self, parent: int, epoch: int) -> list[tuple[Entry, Inode]]:
+        """All names of a past folder with the inodes they stood for."""
+        return await self.in_thread(lambda query: children_as_of(query, parent, epoch))
 
     async def pieces(self, content: int, epoch: int, low: int, high: int) -> list[Piece]:
         """The extents of a past content that start in [low, high)."""

@@ -151,7 +151,9 @@ class Restores:
         """Do a recorded job; its record says how it ended. Raises nothing but what ends the core."""
         async with self._busy:
             try:
-                await self._build_and_swap(job, caller)
+                snapshot = self._drive.snapshots.get(job.at)
+                with self._drive.snapshots.using(snapshot):
+                    await self._build_and_swap(job, snapshot, caller)
             except (VfsError, OSError) as error:
                 log.warning("job %d was not done: %s", job.number, error)
                 await self._drive.cuts.gate.wait_open()
@@ -163,9 +165,8 @@ class Restores:
             finally:
                 self._drive.cuts.log()
 
-    async def _build_and_swap(self, job: Job, caller: Caller) -> None:
+    async def _build_and_swap(self, job: Job, snapshot: Snapshot, caller: Caller) -> None:
         drive = self._drive
-        snapshot = drive.snapshots.get(job.at)
         path = job.target if job.kind == "undo" and job.target is not None else job.path
         past = drive.past.resolve(ROOT, split(path), snapshot.epoch)
         hidden = b"%d" % job.number

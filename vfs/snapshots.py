@@ -11,6 +11,7 @@ once in a drive's life; who asks twice within one waits for the next.
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -60,6 +61,7 @@ class Snapshots:
         self._clock = clock
         self._by_name: dict[str, Snapshot] = {}
         self._by_number: dict[int, Snapshot] = {}
+        self._in_use: list[int] = []
         self._creating = trio.Lock()
         self._pruning: Iterator[None] | None = None
         self.work = trio.Event()  # set when a deletion waits for the reaper
@@ -150,6 +152,15 @@ class Snapshots:
         self._remember(snapshot)
         return snapshot
 
+    @contextmanager
+    def using(self, snapshot: Snapshot) -> Iterator[None]:
+        """While somebody works from the snapshot it cannot be deleted."""
+        self._in_use.append(snapshot.number)
+        try:
+            yield
+        finally:
+            self._in_use.remove(snapshot.number)
+
     # --- deleting ---
 
     def delete(self, name: str) -> Snapshot:
@@ -157,6 +168,8 @@ class Snapshots:
         snapshot = self.get(name)
         if snapshot.is_held:
             raise Refused(f"the snapshot {name} is held; release it first")
+        if snapshot.number in self._in_use:
+            raise Refused(f"a restore from {name} is at work; wait for it")
         with self._database.operation:
             self._database.write(
                 "UPDATE snapshots SET state = 'deleting', name = NULL WHERE snapshot = ?", (snapshot.number,)

@@ -9,7 +9,6 @@ import pyfuse3
 
 from cloud_tier.clock import Clock
 from vfs.actors import Caller
-from vfs.doors import Door
 from vfs.drive import Drive
 from vfs.errors import ReadOnly, Stale
 from vfs.extents import Piece
@@ -34,10 +33,10 @@ class OpenFile:
 
 @dataclass(slots=True)
 class OpenFolder:
-    """A folder somebody reads. Live ones are read from the rows as they are; others once, at a rewind."""
+    """A folder somebody reads. A past one is read once, at a rewind; others from what is there at each question."""
 
     ino: int
-    listing: list[Entry] | list[Door] | None = None
+    listing: list[tuple[Entry, Inode]] | None = None
 
 
 class Base:

@@ -7,10 +7,10 @@ behind that cookie", from the rows as they are now; a rewind (cookie 0) lists af
 import pyfuse3
 
 from vfs.errors import NotAFolder
-from vfs.fuse.attributes import attributes_of
+from vfs.fuse.attributes import PAST_TIMEOUT_S, attributes_of
 from vfs.fuse.base import Base, OpenFolder
 from vfs.fuse.errno import guarded
-from vfs.ids import FILE_MASK, FIRST_VIEW, ROOT, VIEW_SHIFT, in_view
+from vfs.ids import FILE_MASK, ROOT, VIEW_SHIFT
 from vfs.inodes import COLUMNS, Inode
 
 ROWS_PER_QUERY = 128
@@ -34,7 +34,9 @@ class FolderOperations(Base):
         folder = self.open_folders[fh]
         if cookie < 2 and not self._dots(folder.ino, cookie, token):
             return
-        if folder.ino >> VIEW_SHIFT:
+        if self.is_door(folder.ino):
+            self._list_door(folder.ino, cookie, token)
+        elif folder.ino >> VIEW_SHIFT:
             await self._list_past(folder, cookie, token)
         else:
             self._list_live(folder.ino, max(cookie, 2), token)
@@ -65,15 +67,19 @@ class FolderOperations(Base):
     async def _list_past(self, folder: OpenFolder, cookie: int, token: pyfuse3.ReaddirToken) -> None:
         view = folder.ino >> VIEW_SHIFT
         if cookie < 2 or folder.listing is None:
-            if view < FIRST_VIEW:
-                folder.listing = self.drive.doors.entries(folder.ino)
-            else:
-                folder.listing = await self.drive.past.entries(folder.ino & FILE_MASK, self.drive.doors.epoch_of(view))
-        for entry in folder.listing:
+            epoch = self.drive.doors.epoch_of(view)
+            folder.listing = await self.drive.past.children(folder.ino & FILE_MASK, epoch)
+        for entry, inode in folder.listing:
             if entry.cookie <= cookie:
                 continue
-            ino = entry.ino if view < FIRST_VIEW else in_view(view, entry.ino)
-            if not pyfuse3.readdir_reply(token, entry.name, self.attributes(ino), entry.cookie):
+            if not pyfuse3.readdir_reply(token, entry.name, attributes_of(inode, view, PAST_TIMEOUT_S), entry.cookie):
+                return
+
+    def _list_door(self, ino: int, cookie: int, token: pyfuse3.ReaddirToken) -> None:
+        for entry in self.drive.doors.entries(ino):
+            if entry.cookie <= cookie:
+                continue
+            if not pyfuse3.readdir_reply(token, entry.name, self.attributes(entry.ino), entry.cookie):
                 return
 
     @guarded
