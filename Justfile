@@ -5,7 +5,7 @@ set positional-arguments
 
 python := ".venv/bin/python"
 # Folders that need a mount or more than a minute; each has a recipe of its own.
-slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench"
+slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour"
 
 # What `./just` alone does: list the recipes.
 [private]
@@ -16,8 +16,8 @@ default:
 serve *args:
     .venv/bin/hybrid-drive serve --state ./.drive --mount ./drive "$@"
 
-# All tests: the fast ones, then those on a real mount
-test: test-fast mount-test
+# All tests: the fast ones, those on a real mount, those that crash it, and the tour of the README
+test: test-fast mount-test crash-test tour
 
 # Tests that need neither a mount nor a network; `./just test-fast tests/vfs -k rename` runs a part
 test-fast *args:
@@ -38,3 +38,28 @@ fix:
 # Strict types in the packages, looser ones in the tests
 types:
     {{ python }} -m mypy
+
+# Crash tests: simulated power loss and I/O errors, and a few rounds of kill -9
+crash-test *args:
+    {{ python }} -m pytest tests/crash "$@"
+
+# Fifty rounds of kill -9 under load on a supervised drive (about ten minutes); `./just crash --rounds 5` for fewer
+crash *args:
+    {{ python }} tests/crash/kill_rounds.py --rounds 50 "$@"
+
+# pjdfstest as root on a fresh drive; wants PJDFSTEST_DIR, a built checkout
+conformance *args:
+    {{ python }} tests/conformance/pjdfstest.py "$@"
+
+# How fast a folder of 100,000 files is restored, and what others feel meanwhile
+bench *args:
+    {{ python }} tests/bench/restore_speed.py "$@"
+
+# Write the generated documents anew and check that the others say what the program does
+docs:
+    {{ python }} -m appliance.control.openapi > docs/control-openapi.json
+    {{ python }} -m pytest tests/appliance/test_docs.py tests/architecture
+
+# The five-minute tour of the README, as it stands there, on a drive of its own
+tour:
+    {{ python }} tests/tour/tour.py

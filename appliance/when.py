@@ -1,8 +1,8 @@
 """WHEN: how a person names a state of the past, and which snapshot that is. Pure.
 
-A WHEN is a snapshot's name, an ISO time, an age such as `2h`, or a label (the newest snapshot that has it). A time or an age means the newest snapshot that is not
-later. A time without a zone is UTC, as the names of the snapshots are; a date alone is its midnight. A name wins over a
-time, so that what `snapshot list` prints can always be pasted.
+A WHEN is a snapshot's name, an ISO time, an age such as `2h`, or a label (the newest snapshot that has it). A time or
+an age means the newest snapshot that is not later. A time without a zone is UTC, as the names of the snapshots are; a
+date alone is its midnight. A name wins over a time, so that what `snapshot list` prints can always be pasted.
 """
 
 import re
@@ -38,8 +38,8 @@ def resolve_when(when: str, snapshots: Iterable[Snapshot], now: datetime) -> Sna
     if instant is None:
         raise Unresolved(
             "usage",
-            f"{when!r} is no snapshot's name or label, no ISO time such as 2026-03-01T14:30 and no age such as 30m, 2h or 7d; "
-            "nothing was changed. `hybrid-drive snapshot list` shows the names.",
+            f"{when!r} is no snapshot's name or label, no ISO time such as 2026-03-01T14:30 and no age such as "
+            "30m, 2h or 7d; nothing was changed. `hybrid-drive snapshot list` shows the names.",
         )
     # Names carry whole seconds while `created` may carry a fraction: a time to the second includes that second.
     latest = instant.replace(microsecond=999_999) if instant.microsecond == 0 else instant
