@@ -36,6 +36,10 @@ class _Sentences(_Lines):
         return super().format(bare)
 
 
+TOLD = {"is_told": True}
+"""`extra` of a line whose words reach the person on stderr by another way."""
+
+
 @contextmanager
 def logging_to(file: Path, level: str) -> Iterator[None]:
     """Logs to `file` (its directory is made) and stderr while the context lasts. `level` as in the configuration."""
@@ -45,6 +49,7 @@ def logging_to(file: Path, level: str) -> Iterator[None]:
     )
     serious = logging.StreamHandler(sys.stderr)
     serious.setLevel(logging.WARNING)
+    serious.addFilter(lambda record: not getattr(record, "is_told", False))
     root = logging.getLogger()
     before = root.level
     lines.setFormatter(_Lines())

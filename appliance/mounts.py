@@ -31,7 +31,8 @@ FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 
-_PROBE = "import os,sys\ntry: os.stat(sys.argv[1])\nexcept OSError as e: sys.exit(e.errno)"
+# statvfs and not stat: the kernel remembers attributes, and would answer for a core that is dead.
+_PROBE = "import os,sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as e: sys.exit(e.errno)"
 
 Answer = Literal["alive", "dead", "hung"]
 

@@ -83,7 +83,7 @@ class Contents:
         return window
 
     def _shrink(self) -> None:
-        for key in list(self._windows):
+        for key in list(self._windows)[:-1]:  # the last is the one that somebody is about to use
             if self._cost <= WINDOWS_BYTES:
                 break
             if key not in self._dirty:
@@ -168,11 +168,14 @@ class Contents:
 
     def sift_step(self) -> bool:
         """Remove a few extents of given-up contents that no kept epoch sees. True while there is more to do."""
-        row = self._database.row("SELECT content FROM gone_contents WHERE is_sifted = 0 LIMIT 1")
+        row = self._database.row("SELECT content, gone FROM gone_contents WHERE is_sifted = 0 LIMIT 1")
         if row is None:
             return False
-        if not self.remove_gone_step(row[0], self._epochs.newest_kept):
-            self._database.write("UPDATE gone_contents SET is_sifted = 1 WHERE content = ?", (row[0],))
+        content, gone = row
+        # An epoch that was kept after the content was given up does not see it.
+        kept = self._database.row("SELECT max(epoch) FROM snapshots WHERE state = 'kept' AND epoch < ?", (gone,))[0] or 0
+        if not self.remove_gone_step(content, kept):
+            self._database.write("UPDATE gone_contents SET is_sifted = 1 WHERE content = ?", (content,))
         self.flush()
         return True
 

@@ -18,6 +18,9 @@ class Epochs:
     def __init__(self, database: Database, cuts: Cuts) -> None:
         self.current = Epoch(1)
         self.newest_kept = Epoch(0)
+        # Bytes older than this are never changed in place. It does not go back when a kept epoch is given up: rows would
+        # bring that epoch back after a crash, overwritten bytes would not.
+        self.newest_frozen = Epoch(0)
         self.beginners: list[Callable[[], None]] = []  # called when a new epoch has begun
         self._database = database
         self._cuts = cuts
@@ -26,6 +29,7 @@ class Epochs:
     def load(self) -> None:
         """Read where time stands."""
         self.current, self.newest_kept = self._database.row("SELECT epoch, newest_kept FROM clock")
+        self.newest_frozen = self.newest_kept
 
     async def advance(self, record: Callable[[Epoch], None]) -> Epoch:
         """End the current epoch and return it. `record` writes the row that keeps it, in the same operation."""
@@ -42,7 +46,7 @@ class Epochs:
         with self._database.operation:
             record(ended)
             self._write(Epoch(ended + 1), ended)
-        self.current, self.newest_kept = Epoch(ended + 1), ended
+        self.current, self.newest_kept, self.newest_frozen = Epoch(ended + 1), ended, ended
         self._advanced_in_cut = self._cuts.number
         for begin in self.beginners:
             begin()

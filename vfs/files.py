@@ -85,7 +85,12 @@ class Files:
     # --- writing ---
 
     async def write(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> int:
-        """Store all of `data` at `offset`. Raises NoSpace and FileTooLarge before anything changed."""
+        """Store all of `data` at `offset`. Raises NoSpace and FileTooLarge before anything changed.
+
+        If the disk refuses in the middle (NoSpace, DataLost), the file holds what was written until then.
+        """
+        if not data:
+            return 0
         if offset + len(data) > MAX_FILE_BYTES:
             raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
         self.admit(len(data))
@@ -95,30 +100,28 @@ class Files:
         if len(data) > INLINE_BYTES or is_locked(inode):
             with gate.inside():
                 async with lock_of(inode):
-                    await self._write_steps(inode, offset, data)
+                    await self._write_steps(inode, offset, data, actor_id)
         else:
-            self._write_steps_nowait(inode, offset, data)
-        inode.size = max(inode.size, offset + len(data))
-        self._inodes.changed(inode, actor_id, contents=True)
+            self._write_steps_nowait(inode, offset, data, actor_id)
         return len(data)
 
-    def _write_steps_nowait(self, inode: Inode, offset: int, data: bytes) -> None:
+    def _write_steps_nowait(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:
         for step in self._steps(inode, offset, len(data)):
             try:
                 whole = step.high - step.low == len(data)
                 self._cache.write_nowait(step.block, step.offset, data if whole else data[step.low : step.high])
             except OSError as error:
                 raise self._refused(step, error) from error
-            self._apply(inode, offset, step)
+            self._apply(inode, offset, step, actor_id)
 
-    async def _write_steps(self, inode: Inode, offset: int, data: bytes) -> None:
+    async def _write_steps(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:
         view = memoryview(data)
         for step in self._steps(inode, offset, len(data)):
             try:
                 await self._cache.write(step.block, step.offset, view[step.low : step.high])
             except OSError as error:
                 raise self._refused(step, error) from error
-            self._apply(inode, offset, step)
+            self._apply(inode, offset, step, actor_id)
 
     def _refused(self, step: Step, error: OSError) -> VfsError:
         """The disk would not take the bytes: a block made for them goes; the file is as it was before the step."""
@@ -140,7 +143,7 @@ class Files:
 
     def _next_step(self, inode: Inode, position: int, low: int, length: int) -> Step:
         assert inode.content is not None
-        kept = self._epochs.newest_kept
+        kept = self._epochs.newest_frozen
         line = (position // WINDOW_BYTES + 1) * WINDOW_BYTES
         high = low + min(length - low, line - position, MAX_BLOCK_BYTES)
         window = self._contents.window(inode.content, position)
@@ -164,15 +167,16 @@ class Files:
         block = self._cache.blocks.create(max(high - low, wanted), self._epochs.current)
         return Step(block, 0, low, high, maps=True)
 
-    def _apply(self, inode: Inode, start: int, step: Step) -> None:
-        if not step.maps:
-            return
+    def _apply(self, inode: Inode, start: int, step: Step, actor_id: int) -> None:
         assert inode.content is not None
-        block, size = step.block, step.high - step.low
-        block.length = max(block.length, step.offset + size)
-        self._cache.blocks.touch(block)
-        low = start + step.low
-        inode.mapped += self._contents.replace(inode.content, low, low + size, block.number, step.offset)
+        block, size, low = step.block, step.high - step.low, start + step.low
+        if step.maps:
+            block.length = max(block.length, step.offset + size)
+            self._cache.blocks.touch(block)
+            inode.mapped += self._contents.replace(inode.content, low, low + size, block.number, step.offset)
+        # The inode agrees with its extents after each step: rows may be written out before the next, which may fail.
+        inode.size = max(inode.size, low + size)
+        self._inodes.changed(inode, actor_id, contents=True)
 
     def admit(self, size_bytes: int) -> None:
         """Raise NoSpace unless so many bytes, and the rows of one operation, fit."""

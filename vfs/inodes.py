@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import trio
 
 CACHED_INODES = 20_000
+SPARED_INODES = 8  # an operation asks for fewer
 COLUMNS = (
     "ino, since, actor_id, mode, uid, gid, nlink, size, mapped, content, rdev,"
     " atime_ns, mtime_ns, ctime_ns, btime_ns, xattr_set, next_cookie, target"
@@ -109,6 +110,7 @@ class Inodes:
         """The inode. Raises Stale when it is gone."""
         inode = self._loaded.get(ino)
         if inode is not None:
+            self._loaded.move_to_end(ino)
             return inode
         row = self._database.row(_SELECT, (ino,))
         if row is None:
@@ -124,7 +126,8 @@ class Inodes:
         return self._loaded.get(ino)
 
     def _shrink(self) -> None:
-        for _ in range(500):
+        # Only among those longest unused: an operation holds the few it has asked for, and their rows are not written yet.
+        for _ in range(min(500, len(self._loaded) - SPARED_INODES)):
             ino, inode = self._loaded.popitem(last=False)
             if inode.is_dirty or inode.opens or inode.nlink == 0 or (inode.lock is not None and inode.lock.locked()):
                 self._loaded[ino] = inode

@@ -59,10 +59,10 @@ class Xattrs:
         self._replace(inode, {**self.all(inode), name: value}, actor_id)
 
     def remove(self, inode: Inode, name: bytes, actor_id: int) -> None:
-        """Remove one attribute. Raises NoAttribute."""
+        """Remove one attribute. Raises NoAttribute, NotSupported."""
+        self.get(inode, name)
         left = dict(self.all(inode))
-        if left.pop(name, None) is None:
-            raise NoAttribute("no such attribute")
+        del left[name]
         self._replace(inode, left, actor_id)
 
     def _replace(self, inode: Inode, attributes: dict[bytes, bytes], actor_id: int) -> None:

@@ -13,7 +13,7 @@ from appliance.commands.options import Json, Mount, State, mount_of, places_of
 from appliance.config import read_config
 from appliance.errors import ApplianceError
 from appliance.lock import holding
-from appliance.logs import logging_to
+from appliance.logs import TOLD, logging_to
 from appliance.mounts import prepare_mount_point
 from appliance.places import require_drive
 
@@ -39,7 +39,7 @@ def mount(state: State = None, mount: Mount = None, die_with_parent: Parent = No
         try:
             code = run_core(places.state, place, config)
         except ApplianceError as error:
-            log.error("the core ends: %s", error)
+            log.error("the core ends: %s", error, extra=TOLD)
             raise
         except Exception:
             log.exception("the core met an error that nobody foresaw")

@@ -14,6 +14,7 @@ State = Annotated[
         metavar="DIR",
         help="State directory. Default: $HYBRID_DRIVE_STATE, else ./.drive in a clone, else /var/lib/hybrid-drive.",
         show_default=False,
+        readable=False,  # whether the user may is answered by what opens it, with a sentence and a code of its own
     ),
 ]
 Mount = Annotated[
@@ -23,6 +24,7 @@ Mount = Annotated[
         metavar="DIR",
         help="Where to mount. Default: ./drive beside a clone's ./.drive, else /srv/drive.",
         show_default=False,
+        readable=False,  # whether the user may is answered by what opens it, with a sentence and a code of its own
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]

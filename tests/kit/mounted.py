@@ -37,8 +37,9 @@ class DriveFailed(AssertionError):
 class CommandFailed(AssertionError):
     """A command of the product ended with a code other than 0: `code`, and what it said in `stderr`."""
 
-    def __init__(self, arguments: Sequence[str], code: int, stderr: str) -> None:
-        super().__init__(f"`{' '.join(arguments)}` ended with {code}: {stderr.strip() or 'no message'}")
+    def __init__(self, arguments: Sequence[str], code: int, stderr: str, stdout: str = "") -> None:
+        said = f"{stderr.strip() or 'no message'} {stdout.strip()}"
+        super().__init__(f"`{' '.join(arguments)}` ended with {code}: {said}")
         self.code = code
         self.stderr = stderr
 
@@ -177,7 +178,7 @@ class MountedDrive:
             check=False,
         )
         if ended.returncode != 0:
-            raise CommandFailed(words, ended.returncode, ended.stderr)
+            raise CommandFailed(words, ended.returncode, ended.stderr, ended.stdout)
         return json.loads(ended.stdout) if as_json and ended.stdout.strip() else None
 
     def core_pid(self) -> int:

@@ -21,12 +21,12 @@ from vfs.past import Entry
 
 @dataclass(slots=True)
 class OpenFile:
-    """A file somebody has open. Of a past one, `epoch` is set and `windows` holds the extents that were asked for."""
+    """A file somebody has open. Of a past one, `view` is set and `windows` holds the extents that were asked for."""
 
     inode: Inode
     is_writable: bool
     actor_id: int
-    epoch: int | None = None
+    view: int = 0
     is_barrier: bool = False  # opened by the flusher: its fsync only brings bytes to the core
     windows: dict[int, list[Piece]] | None = None
 

@@ -5,7 +5,7 @@ import stat
 
 import pyfuse3
 
-from vfs.errors import BadHandle, ReadOnly
+from vfs.errors import BadHandle, DataLost, ReadOnly
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.fuse.attributes import attributes_of
 from vfs.fuse.base import Base, OpenFile
@@ -34,7 +34,7 @@ class FileOperations(Base):
         if view:
             if is_writable or flags & os.O_TRUNC:
                 raise ReadOnly("the past cannot be changed")
-            past = OpenFile(self.inode(ino), False, 0, epoch=self.drive.doors.epoch_of(view), windows={})
+            past = OpenFile(self.inode(ino), False, 0, view=view, windows={})
             return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)
         if is_writable:
             await self.enter(ino)
@@ -59,29 +59,33 @@ class FileOperations(Base):
     @guarded
     async def read(self, fh: int, offset: int, length: int) -> bytes | bytearray:
         file = self.open_files[fh]
-        if file.epoch is None:
+        if not file.view:
             return await self.drive.files.read(file.inode, offset, length)
-        return await self._read_past(file, offset, length)
+        try:
+            return await self._read_past(file, offset, length)
+        except DataLost:
+            self.drive.doors.epoch_of(file.view)  # Stale, if the snapshot was deleted meanwhile
+            raise
 
     async def _read_past(self, file: OpenFile, offset: int, length: int) -> bytes | bytearray:
         inode = file.inode
         end = min(offset + length, inode.size)
         if offset >= end or inode.content is None:
             return bytes(max(0, end - offset))
-        assert file.epoch is not None
+        epoch = self.drive.doors.epoch_of(file.view)
         assert file.windows is not None
         pieces: list[Piece] = []
         for index in range(offset // WINDOW_BYTES, (end - 1) // WINDOW_BYTES + 1):
             if index not in file.windows:
                 low = index * WINDOW_BYTES
-                file.windows[index] = await self.drive.past.pieces(inode.content, file.epoch, low, low + WINDOW_BYTES)
+                file.windows[index] = await self.drive.past.pieces(inode.content, epoch, low, low + WINDOW_BYTES)
             pieces += clip(file.windows[index], offset, end)
         return await self.drive.files.read_pieces(pieces, offset, end)
 
     @guarded
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         file = self.open_files[fh]
-        if file.epoch is not None:
+        if file.view:
             raise BadHandle("the file is open for reading only")
         if self.read_only_reason is not None:
             raise ReadOnly(self.read_only_reason)
@@ -103,7 +107,7 @@ class FileOperations(Base):
     @guarded
     async def release(self, fh: int) -> None:
         file = self.open_files.pop(fh)
-        if file is not None and file.epoch is None:
+        if file is not None and not file.view:
             gate = self.drive.cuts.gate
             if gate.is_closed:
                 await gate.wait_open()
