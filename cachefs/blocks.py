@@ -129,7 +129,7 @@ class Blocks:
     def drop(self, number: int) -> None:
         """No extent points at the block any more: free its place and forget it, in the running transaction."""
         block = self.get(number)
-        self._segments.free(block.segment, block.offset, block.capacity)
+        self._segments.free(block.segment, block.offset, block.capacity, is_reserved=block.is_new)
         if not block.is_new:
             self._database.write("DELETE FROM residency WHERE block = ?", (number,))
             self._database.write("DELETE FROM blocks WHERE block = ?", (number,))
@@ -149,6 +149,7 @@ class Blocks:
                     "INSERT INTO residency VALUES (?, ?, ?, ?)",
                     (block.number, block.segment.number, block.offset, block.capacity),
                 )
+                self._segments.occupy(block.segment, block.capacity)
                 block.is_new = False
             else:
                 write(

@@ -65,9 +65,11 @@ class Cache:
     def read_nowait(self, block: Block, offset: int, length: int) -> bytearray | None:
         """`length` bytes of a block from `offset`, or None when the disk would have to be asked."""
         buffer = bytearray(length)
-        if self._disk.read_cached(block.segment.fd, buffer, block.offset + offset) == length:
-            return buffer
-        return None
+        try:
+            count = self._disk.read_cached(block.segment.fd, buffer, block.offset + offset)
+        except OSError:  # `read` will say so
+            return None
+        return buffer if count == length else None
 
     async def read(self, block: Block, offset: int, length: int) -> bytes:
         """`length` bytes of a block from `offset`. Raises BytesDamaged when the segment does not have them."""
@@ -76,6 +78,8 @@ class Cache:
             data = await trio.to_thread.run_sync(
                 self._disk.pread, block.segment.fd, length, block.offset + offset, limiter=self._threads
             )
+        except OSError as error:
+            raise BytesDamaged(f"segment {block.segment.number} could not be read: {error.strerror}") from error
         finally:
             self.segments.release(lease)
         if len(data) < length:

@@ -18,8 +18,10 @@ the sync lie behind the mark (T1). A cut cannot choose which rows SQLite commits
     6 open the gate, sync SQLite's log     the same
     7 remove the old log, punch freed      the new cut; the queue is punched at the next start
 
-Every fsync that waits when a round begins is answered by that round. A sync or commit that fails is never tried again
-as success: `broken` is set, everybody who waits gets the error, and the core ends.
+When SQLite's log has grown long, the sync of step 6 and a checkpoint happen before the gate opens: only then can the
+next transaction start that log anew. Every fsync that waits when a round begins is answered by that round. A sync or
+commit that fails is never tried again as success: `broken` is set, everybody who waits gets the error, nothing is
+acknowledged any more, and the core ends.
 """
 
 import logging
@@ -83,6 +85,7 @@ class Cuts:
         self._clock = clock
         self._policy = policy
         self._boot = boot_id()
+        database.when_broken = self._break
         self._log: IntentLog | None = None
         self._wal_fd = -1
         self._rows = 0
@@ -94,7 +97,9 @@ class Cuts:
     # --- for operations ---
 
     def log(self) -> None:
-        """Log point: whatever was done before this call survives the death of the core."""
+        """Log point: whatever was done before this call survives the death of the core. Raises StorageBroken."""
+        if self.broken is not None:  # a later batch would lie behind one that is missing
+            raise self.broken
         for flush in self.flushers:
             flush()
         self._write_out()
@@ -119,7 +124,7 @@ class Cuts:
         if self.unsynced_bytes > self._policy.max_bytes:
             self._wanted.set()
         if len(self._database.pending) > PENDING_STATEMENTS:
-            self._write_out()
+            self.log()  # never without the rows in memory: each batch leaves the database consistent
 
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
@@ -156,6 +161,8 @@ class Cuts:
             with trio.move_on_at(due):
                 await self._wanted.wait()
             self._wanted = trio.Event()
+            if self.broken is not None:
+                raise self.broken
             try:
                 is_late = trio.current_time() >= due
                 is_large = self._rows > self._policy.max_rows or self.unsynced_bytes > self._policy.max_bytes
@@ -172,6 +179,7 @@ class Cuts:
     def _break(self, error: Exception) -> StorageBroken:
         if self.broken is None:
             self.broken = error if isinstance(error, StorageBroken) else StorageBroken(f"a sync failed: {error}")
+            self._wanted.set()  # `run` ends, and with it the core
         for event in (*self._sync_waiters, *self._cut_waiters):
             event.set()
         self._sync_waiters.clear()
@@ -209,24 +217,35 @@ class Cuts:
             self._disk.sync_directory(self._segments.directory)
 
     async def cut(self) -> None:
-        """Make one cut now. Only `run`, and the start and end of the drive when `run` is not running, call this."""
+        """Make one cut now. Only `run`, and the start and end of the drive when `run` is not running, call this.
+
+        Raises StorageBroken.
+        """
         in_thread = trio.to_thread.run_sync
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
         try:
             await in_thread(self._sync_segments, self._take_unsynced(), limiter=self._threads)
+            is_wal_long = self._is_wal_long()
+            if is_wal_long:  # most of it while operations go on, so that little is left to do behind the gate
+                await in_thread(self._database.checkpoint, limiter=self._threads)
             await self.gate.close()
             try:
                 unsynced = self._take_unsynced()
                 if unsynced or self._segments.directory_dirty:
                     await in_thread(self._sync_segments, unsynced, limiter=self._threads)
-                old, freed = self._commit()
+                old, freed = self._commit(is_wal_long)
+                if is_wal_long:
+                    await in_thread(self._shorten_wal, limiter=self._threads)
             finally:
                 self.gate.open()
-            await in_thread(self._make_durable, limiter=self._threads)
-        except BaseException:
+            if not is_wal_long:
+                await in_thread(self._make_durable, limiter=self._threads)
+        except BaseException as error:
             self._cut_waiters.extend(cut_waiters)
             self._sync_waiters.extend(sync_waiters)
+            if isinstance(error, (StorageBroken, OSError)):
+                raise self._break(error) from error
             raise
         self.last_cut_ns = self._clock.now_ns()
         for event in (*cut_waiters, *sync_waiters):
@@ -240,7 +259,15 @@ class Cuts:
             flush()
         return not self._database.pending and not self._rows and not self.unsynced_bytes
 
-    def _commit(self) -> tuple[IntentLog | None, list[Freed]]:
+    def _is_wal_long(self) -> bool:
+        return self._wal_fd >= 0 and os.fstat(self._wal_fd).st_size > CHECKPOINT_WAL_BYTES
+
+    def _shorten_wal(self) -> None:
+        # SQLite starts its log anew only when a transaction begins at a moment when all of it was moved.
+        self._make_durable()
+        self._database.checkpoint()
+
+    def _commit(self, is_wal_long: bool) -> tuple[IntentLog | None, list[Freed]]:
         for flush in self.flushers:
             flush()
         cut = self._counters.next("cut")
@@ -248,7 +275,10 @@ class Cuts:
         self._segments.flush()
         following = IntentLog(self._disk, self._directory, cut, self._boot)
         self._database.commit()
-        self._database.begin()
+        if is_wal_long:
+            self._database.begin_late()
+        else:
+            self._database.begin()
         old, self._log = self._log, following
         self._rows = 0
         return old, self._segments.take_freed()
@@ -263,13 +293,18 @@ class Cuts:
     def _tidy(self, old: IntentLog | None) -> None:
         if old is not None:
             old.close()
-            self._disk.unlink(old.path)
-        if os.fstat(self._wal_fd).st_size > CHECKPOINT_WAL_BYTES:
-            self._database.checkpoint()
+            try:
+                self._disk.unlink(old.path)
+            except OSError as error:  # the cut stands; the next start removes the file
+                log.warning("%s could not be removed: %s", old.path.name, error)
 
     async def _reclaim(self) -> None:
         while freed := self._segments.take_reclaimable():
-            await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._threads)
+            try:
+                await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._threads)
+            except OSError as error:  # the ranges stay in the queue, the next start tries again
+                log.warning("freed bytes could not be given back to the disk: %s", error)
+                return
             await self.gate.wait_open()
             with self._database.operation:
                 self._segments.forget(freed)

@@ -8,7 +8,8 @@ statement goes through `write`, which also remembers it, so that the intent log 
 write-ahead log itself, and `checkpoint` runs on a connection of its own, in a thread.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import apsw
 
 from cachefs.errors import DatabaseDamaged, StorageBroken, TransactionLost, WrongVersion
+
+log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48447276  # "HDrv"
 FORMAT_VERSION = 1
@@ -25,6 +28,7 @@ Statement = tuple[str, Parameters]
 
 _READ_WRITE = apsw.SQLITE_OPEN_READWRITE
 _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
+_REFUSALS = (apsw.FullError, apsw.IOError, apsw.NoMemError, apsw.CantOpenError, *_DAMAGE)
 
 
 class Operation:
@@ -37,6 +41,10 @@ class Operation:
         self._marks: list[int] = []
 
     def __enter__(self) -> None:
+        if self._database.broken is not None:
+            raise self._database.broken
+        if self._database._begins_late:
+            self._database.begin()
         self._database.connection.execute("SAVEPOINT operation")
         self._marks.append(len(self._database.pending))
 
@@ -49,7 +57,7 @@ class Operation:
             return
         del database.pending[mark:]
         if not database.connection.in_transaction:
-            raise TransactionLost("SQLite rolled back everything since the last cut") from error
+            raise database.refused(error) from error
         database.connection.execute("ROLLBACK TO operation")
         database.connection.execute("RELEASE operation")
 
@@ -62,6 +70,9 @@ class Database:
         self.connection = connection
         self.pending: list[Statement] = []  # changing statements that the intent log does not hold yet
         self.operation = Operation(self)
+        self.broken: StorageBroken | None = None
+        self.when_broken: Callable[[StorageBroken], object] = lambda error: None
+        self._begins_late = False
         self._vfs = vfs
         self._cursor = connection.cursor()
 
@@ -107,6 +118,7 @@ class Database:
         for name, value in (
             ("synchronous", "normal"),
             ("wal_autocheckpoint", 0),
+            ("journal_size_limit", 0),  # a log that starts anew is also short
             ("cache_size", -65536),
             ("temp_store", "memory"),
         ):
@@ -119,26 +131,53 @@ class Database:
         return connection
 
     def begin(self) -> None:
-        """Open the long transaction."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        """Open the long transaction. Raises StorageBroken."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            raise self.refused(error) from error
+        self._begins_late = False
+
+    def begin_late(self) -> None:
+        """Let the next change open the long transaction."""
+        self._begins_late = True
 
     def commit(self) -> None:
         """Close the long transaction; what `pending` held is in the database now. Raises StorageBroken."""
+        if self.broken is not None:
+            raise self.broken
+        if self._begins_late:
+            self.begin()
         try:
             self.connection.execute("COMMIT")
         except apsw.Error as error:
-            raise StorageBroken(f"the database could not commit: {error}") from error
+            raise self.refused(error) from error
         self.pending.clear()
 
     def write(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one changing statement, to be repeated after a crash. Raises TransactionLost, StorageBroken."""
+        if self.broken is not None:
+            raise self.broken
+        if self._begins_late:
+            self.begin()
         try:
             self._cursor.execute(sql, parameters)
-        except (apsw.FullError, apsw.IOError, apsw.NoMemError, *_DAMAGE) as error:
-            if not self.connection.in_transaction:
-                raise TransactionLost(f"SQLite rolled back everything since the last cut: {error}") from error
-            raise StorageBroken(f"the database could not be written: {error}") from error
+        except _REFUSALS as error:
+            raise self.refused(error) from error
         self.pending.append((sql, parameters))
+
+    def refused(self, error: BaseException | None) -> StorageBroken:
+        """SQLite could not do an I/O: from now on nothing can be changed here, and `when_broken` hears of it.
+
+        Without this, the next statement after a lost transaction would commit by itself, onto rows that are gone (T3).
+        """
+        if self.broken is None:
+            if self.connection.in_transaction:
+                self.broken = StorageBroken(f"the database refused an I/O: {error}")
+            else:
+                self.broken = TransactionLost(f"SQLite rolled back everything since the last cut: {error}")
+            self.when_broken(self.broken)
+        return self.broken
 
     def write_returning(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """`write` of a statement that ends in RETURNING; its rows."""
@@ -146,12 +185,18 @@ class Database:
         return self._cursor.fetchall()
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Any]:
-        """All rows of a query, as tuples."""
-        return self.connection.execute(sql, parameters).fetchall()
+        """All rows of a query, as tuples. Raises StorageBroken."""
+        try:
+            return self.connection.execute(sql, parameters).fetchall()
+        except _REFUSALS as error:
+            raise self.refused(error) from error
 
     def row(self, sql: str, parameters: Parameters = ()) -> Any:
-        """The first row, or None."""
-        return self.connection.execute(sql, parameters).fetchone()
+        """The first row, or None. Raises StorageBroken."""
+        try:
+            return self.connection.execute(sql, parameters).fetchone()
+        except _REFUSALS as error:
+            raise self.refused(error) from error
 
     @property
     def wal_path(self) -> Path:
@@ -159,16 +204,24 @@ class Database:
         return self.path.with_name(self.path.name + "-wal")
 
     def checkpoint(self) -> None:
-        """Move committed pages from the write-ahead log into the database. Blocks on the disk: call it in a thread."""
-        connection = apsw.Connection(str(self.path), flags=_READ_WRITE, vfs=self._vfs)
+        """Move committed pages from the write-ahead log into the database. Blocks on the disk: call it in a thread.
+
+        A full disk only postpones it. Raises StorageBroken.
+        """
         try:
-            connection.pragma("synchronous", "normal")
-            connection.pragma("wal_autocheckpoint", 0)
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            connection = apsw.Connection(str(self.path), flags=_READ_WRITE, vfs=self._vfs)
+            try:
+                connection.pragma("synchronous", "normal")
+                connection.pragma("wal_autocheckpoint", 0)
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            finally:
+                connection.close()
         except apsw.BusyError:
             pass  # somebody else checkpoints; the next cut tries again
-        finally:
-            connection.close()
+        except apsw.FullError as error:  # everything is still in the log; the next cut tries again
+            log.warning("the database's log could not be shortened: %s", error)
+        except apsw.Error as error:
+            raise StorageBroken(f"the database could not be brought up to date: {error}") from error
 
     def close(self) -> None:
         """Close the connection. An open transaction is rolled back."""

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from cachefs.cache import Cache
 from cachefs.disk import Disk
-from cachefs.errors import DatabaseDamaged
+from cachefs.errors import DatabaseDamaged, StorageBroken
 from cachefs.intent_log import boot_id, replay
 
 log = logging.getLogger(__name__)
 
 
 def wake(cache: Cache, state: Path, disk: Disk) -> int:
-    """Replay and reconcile. Returns the number of statements run again. Call `settle` right after."""
+    """Replay and reconcile. Returns the number of statements run again. Call `settle` right after.
+
+    Raises DatabaseDamaged, StorageBroken.
+    """
     database, directory = cache.database, state / "intents"
     database.begin()
     cut = cache.local_counters.last("cut")
@@ -27,12 +30,15 @@ def wake(cache: Cache, state: Path, disk: Disk) -> int:
         count = replay(database, directory / f"{cut}.log", cut, boot_id())
     except (ValueError, KeyError) as error:
         raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
-    for path in directory.glob("*.log"):
-        if int(path.stem) > cut:
-            disk.unlink(path)
     cache.counters.reload()
     cache.local_counters.reload()
-    cache.segments.load()
+    try:
+        for path in directory.glob("*.log"):
+            if int(path.stem) > cut:
+                disk.unlink(path)
+        cache.segments.load()
+    except OSError as error:
+        raise StorageBroken(f"the state directory could not be put in order: {error}") from error
     if count:
         log.info("recovered %d changes made after the last commit", count)
     return count
@@ -44,4 +50,7 @@ async def settle(cache: Cache, state: Path, disk: Disk) -> None:
     await cache.cuts.cut()
     for path in (state / "intents").glob("*.log"):
         if int(path.stem) <= woken_from:
-            disk.unlink(path)
+            try:
+                disk.unlink(path)
+            except OSError as error:  # in nobody's way: its number is past
+                log.warning("%s could not be removed: %s", path.name, error)

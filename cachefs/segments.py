@@ -12,6 +12,7 @@ file's bytes. So a freed range goes through three stations:
 A segment without a living place goes the same way as one entry, and is unlinked at the end. Numbers are never reused.
 """
 
+import errno
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
-from cachefs.errors import StorageBroken
+from cachefs.errors import StorageBroken, StorageFull
 
 PAGE_BYTES = 4096
 SEGMENT_BYTES = 256 << 20
@@ -30,7 +31,7 @@ WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
 class Segment:
     """One file, and what is known of it. `unsynced` says that bytes were written since the last sync began."""
 
-    __slots__ = ("bump", "family", "fd", "is_new", "live", "number", "row_dirty", "unsynced")
+    __slots__ = ("bump", "family", "fd", "is_new", "live", "number", "reserved", "row_dirty", "unsynced")
 
     def __init__(self, number: int, family: int, fd: int, bump: int, live: int, *, is_new: bool) -> None:
         self.number = number
@@ -38,6 +39,7 @@ class Segment:
         self.fd = fd
         self.bump = bump
         self.live = live
+        self.reserved = 0  # of `live`: given out, to blocks that have no rows yet
         self.is_new = is_new
         self.row_dirty = is_new
         self.unsynced = False
@@ -109,7 +111,10 @@ class Segments:
     # --- places ---
 
     def allocate(self, capacity: int, family: int = PRECIOUS) -> tuple[Segment, int]:
-        """A fresh place of `capacity` bytes (rounded up to pages): its segment and offset. Raises OSError."""
+        """A fresh place of `capacity` bytes (rounded up to pages): its segment and offset.
+
+        It is reserved until `occupy` or `free`. Raises StorageFull, StorageBroken.
+        """
         capacity = -capacity % PAGE_BYTES + capacity
         segment = self._filling.get(family)
         if segment is None or segment.bump + capacity > SEGMENT_BYTES:
@@ -117,23 +122,35 @@ class Segments:
         offset = segment.bump
         segment.bump = offset + capacity
         segment.live += capacity
+        segment.reserved += capacity
         segment.row_dirty = True
         return segment, offset
 
+    def occupy(self, segment: Segment, capacity: int) -> None:
+        """The block that lies in a reserved place has rows now."""
+        segment.reserved -= capacity
+        segment.row_dirty = True
+
     def _start_segment(self, family: int) -> Segment:
-        full = self._filling.pop(family, None)
         number = self._counters.next("segment")
-        fd = self._disk.open(self._path(number), create=True)
+        try:
+            fd = self._disk.open(self._path(number), create=True)
+        except OSError as error:
+            kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageBroken
+            raise kind(f"no new segment could be made: {error.strerror}") from error
         self.directory_dirty = True
+        full = self._filling.pop(family, None)
         segment = Segment(number, family, fd, 0, 0, is_new=True)
         self._open[number] = self._filling[family] = segment
         if full is not None:
             self._retire_if_empty(full)
         return segment
 
-    def free(self, segment: Segment, offset: int, capacity: int) -> None:
+    def free(self, segment: Segment, offset: int, capacity: int, *, is_reserved: bool = False) -> None:
         """Nobody names the place any more, in the running transaction."""
         segment.live -= capacity
+        if is_reserved:
+            segment.reserved -= capacity
         segment.row_dirty = True
         self._enqueue(segment.number, offset, capacity)
         self._retire_if_empty(segment)
@@ -176,13 +193,13 @@ class Segments:
             if segment.is_new:
                 self._database.write(
                     "INSERT INTO segments VALUES (?, ?, ?, ?)",
-                    (segment.number, segment.family, segment.bump, segment.live),
+                    (segment.number, segment.family, segment.bump, segment.live - segment.reserved),
                 )
                 segment.is_new = False
             else:
                 self._database.write(
                     "UPDATE segments SET bump = ?, live = ? WHERE segment = ?",
-                    (segment.bump, segment.live, segment.number),
+                    (segment.bump, segment.live - segment.reserved, segment.number),
                 )
             segment.row_dirty = False
 

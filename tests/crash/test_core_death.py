@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from kit.disk_journal import synced
 from kit.losing_disk import losing_drive
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 DOCUMENT = bytes(range(256)) * 40
 
 
