@@ -210,7 +210,7 @@ class Files:
             self._contents.give_up(inode.content)
             inode.content, inode.mapped = None, 0
         elif size < inode.size and inode.content is not None:
-            inode.mapped += self._contents.cut_off(inode.content, size)
+            inode.mapped -= self._contents.cut_off(inode.content, size)
         inode.size = size
 
 
