@@ -26,9 +26,9 @@ acknowledged any more, and the core ends.
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -40,9 +40,6 @@ from cachefs.gate import Gate
 from cachefs.intent_log import IntentLog, boot_id
 from cachefs.segments import Freed, Segment, Segments
 from cloud_tier.clock import Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -192,17 +189,21 @@ class Cuts:
             self.log()
             assert self._log is not None
             intents, length = self._log, self._log.length
-            unsynced = self._take_unsynced()
-            await trio.to_thread.run_sync(self._sync_to_mark, intents, length, unsynced, limiter=self._threads)
+            await self._sync_unsynced(lambda unsynced: self._sync_to_mark(intents, length, unsynced))
         except BaseException:
             self._sync_waiters.extend(waiters)
             raise
         for event in waiters:
             event.set()
 
-    def _take_unsynced(self) -> list[Segment]:
+    async def _sync_unsynced(self, sync: Callable[[list[Segment]], None]) -> None:
         self.unsynced_bytes = 0
-        return self._segments.take_unsynced()
+        unsynced = self._segments.take_unsynced()
+        try:
+            await trio.to_thread.run_sync(sync, unsynced, limiter=self._threads)
+        except BaseException:  # cancelled before it began, say: the last cut must not believe that it happened
+            self._segments.put_back_unsynced(unsynced)
+            raise
 
     def _sync_to_mark(self, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
         self._sync_segments(unsynced)
@@ -225,15 +226,14 @@ class Cuts:
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
         try:
-            await in_thread(self._sync_segments, self._take_unsynced(), limiter=self._threads)
+            await self._sync_unsynced(self._sync_segments)
             is_wal_long = self._is_wal_long()
             if is_wal_long:  # most of it while operations go on, so that little is left to do behind the gate
                 await in_thread(self._database.checkpoint, limiter=self._threads)
             await self.gate.close()
             try:
-                unsynced = self._take_unsynced()
-                if unsynced or self._segments.directory_dirty:
-                    await in_thread(self._sync_segments, unsynced, limiter=self._threads)
+                if self._segments.has_unsynced():
+                    await self._sync_unsynced(self._sync_segments)
                 old, freed = self._commit(is_wal_long)
                 if is_wal_long:
                     await in_thread(self._shorten_wal, limiter=self._threads)

@@ -5,7 +5,7 @@
     ├── StorageBroken      the disk or SQLite refused an I/O: what was not acknowledged may be gone, the core ends
     │   └── TransactionLost    SQLite rolled the open transaction back: rows and memory no longer agree
     ├── BytesDamaged       stored bytes are not what was written; never served as good
-    ├── DatabaseDamaged    the database cannot be read
+    ├── DatabaseDamaged    the database cannot be read, or a segment that it names is missing
     ├── WrongVersion       the database was written by another version of the format
     └── UnknownBlock       no such block, or its bytes are gone
 

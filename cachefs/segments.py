@@ -20,7 +20,7 @@ from typing import NamedTuple
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
-from cachefs.errors import StorageBroken, StorageFull
+from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
 
 PAGE_BYTES = 4096
 SEGMENT_BYTES = 256 << 20
@@ -84,7 +84,7 @@ class Segments:
             except FileNotFoundError:
                 if number in ending:  # died between the unlink and the cut that records it
                     continue
-                raise StorageBroken(f"segment file {self._path(number).name} is missing") from None
+                raise DatabaseDamaged(f"segment file {self._path(number).name} is missing") from None
             self._disk.truncate(fd, bump)
             self._open[number] = segment = Segment(number, family, fd, bump, live, is_new=False)
             # After the death of the core alone, rows come back whose bytes and names are in the page cache and were
@@ -209,6 +209,17 @@ class Segments:
         for segment in taken:
             segment.unsynced = False
         return taken
+
+    def put_back_unsynced(self, taken: list[Segment]) -> None:
+        """Their sync did not happen."""
+        for segment in taken:
+            segment.unsynced = True
+
+    def has_unsynced(self) -> bool:
+        """Whether bytes, or the name of a segment, wait for a sync."""
+        return self.directory_dirty or any(
+            segment.unsynced and segment.family == PRECIOUS for segment in self._open.values()
+        )
 
     def take_freed(self) -> list[Freed]:
         """What the transaction that commits now has freed; hand it to `made_durable` once the cut is on disk."""
