@@ -14,6 +14,7 @@ through `built.drive`. A drive that breaks by itself fails the test at the end, 
 import contextlib
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,7 +32,7 @@ from vfs.drive import DEFAULT_SIZE_BYTES, Drive
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.ids import ROOT
 from vfs.inodes import Inode
-from vfs.snapshots import Snapshot
+from vfs.snapshots import NAME_FORMAT, Snapshot
 from vfs.state import DATABASE, make_state
 
 UID, GID = 1000, 1000
@@ -230,6 +231,18 @@ class DriveBuilder:
         if data:
             await self.drive.files.write(inode, offset or 0, data, self.caller.actor_id)
 
+    def clone(self, path: str, new: str) -> None:
+        """Let the empty file `new` share every block of `path`. Nothing is awaited."""
+        drive, source, target = self.drive, self.inode(path), self.inode(new)
+        if source.content is not None:
+            pieces = drive.contents.pieces(source.content, 0, source.size)
+            drive.cache.blocks.share({piece.block for piece in pieces})
+            target.content = drive.contents.create()
+            for start, length, block, offset in pieces:
+                target.mapped += drive.contents.replace(target.content, start, start + length, block, offset)
+        target.size = source.size
+        drive.inodes.changed(target, self.caller.actor_id, contents=True)
+
     async def truncate(self, path: str, size: int) -> None:
         await self.drive.files.truncate(self.inode(path), size, self.caller.actor_id)
 
@@ -267,6 +280,10 @@ class DriveBuilder:
     async def cut(self) -> None:
         """Everything done so far is committed."""
         await self.drive.cuts.wait_cut()
+
+    def next_snapshot_name(self) -> str:
+        """What a snapshot made now, without a label, will be called."""
+        return datetime.fromtimestamp(self.clock.now_ns() // 10**9, UTC).strftime(NAME_FORMAT)
 
     async def snapshot(self, label: str | None = None) -> Snapshot:
         return await self.drive.snapshots.create(label)

@@ -211,14 +211,14 @@ async def losing_drive(
             yield built, disk
 
 
-def crash_points(disk: LosingDisk, every: int = 1) -> Iterable[tuple[int, Survivors, list[Any]]]:
+def crash_points(disk: LosingDisk, every: int = 1, first: int = 0) -> Iterable[tuple[int, Survivors, list[Any]]]:
     """After every so many calls: how many there were, what could be found then, and the facts written down by then."""
     state, facts, calls = disk.survivors(), list[Any](), 0
     for event in disk.journal:
         if event.kind == "fact":
             facts.append(event.fact)
             continue
-        if calls % every == 0:
+        if calls % every == first % every:
             yield calls, state, facts
         state.take(event)
         calls += 1

@@ -1,0 +1,115 @@
+"""One run of a worker, then a look at the drive after a crash at many of its disk calls.
+
+The limits of the engine are made small, so that a short run crosses all of them: segments that fill up and die, blocks
+that end, SQLite logs that start anew, batches written out early, writes in threads.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trio
+from crash.engine_verdict import losses, promise_of
+from crash.engine_workload import State, Worker
+from kit.disk_journal import Survival, everything, put
+from kit.drive_builder import DriveBuilder
+from kit.inline_threads import inline_threads
+from kit.losing_disk import LosingDisk, crash_points, losing_drive
+from trio.testing import MockClock
+
+from cachefs.cut import CutPolicy
+from cachefs.disk import RealDisk
+
+EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
+SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "4")))
+STEPS = 150
+POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000)
+SMALL = {
+    "cachefs.segments.SEGMENT_BYTES": 512 << 10,
+    "vfs.files.MAX_BLOCK_BYTES": 128 << 10,
+    "vfs.files.INLINE_BYTES": 16 << 10,
+    "cachefs.cut.CHECKPOINT_WAL_BYTES": 150 << 10,
+    "cachefs.cut.PENDING_STATEMENTS": 40,
+}
+
+
+class QuietDisk(RealDisk):
+    """A disk that need not be waited for."""
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_directory(self, path: Path) -> None:
+        pass
+
+
+class Run(NamedTuple):
+    """What a worker did: the journal of the disk, with the facts, and the states."""
+
+    disk: LosingDisk
+    states: list[State]
+
+
+@contextlib.contextmanager
+def small_limits() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALL.items():
+            patch.setattr(name, value)
+        yield
+
+
+def record(state: Path, seed: int, steps: int) -> Run:
+    """Let a worker run on a drive in `state`, to the end, without a crash."""
+
+    async def work() -> Run:
+        async with losing_drive(state, policy=POLICY) as (built, disk):
+            worker = Worker(built, disk, seed)
+            await worker.work(steps)
+            return Run(disk, worker.states)
+
+    with small_limits(), inline_threads(), pytest.MonkeyPatch.context() as patch:
+        _repeat_order(patch, seed)
+        return trio.run(work, clock=MockClock(autojump_threshold=0))
+
+
+def _repeat_order(patch: pytest.MonkeyPatch, seed: int) -> None:
+    # trio shuffles the tasks of a turn; with the seed, a failure can be looked at again.
+    patch.setattr("trio._core._run._r", random.Random(seed))
+
+
+def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]) -> list[str]:
+    """Start a drive from what a crash left, and hold it against the promises. `everything`: only the core died."""
+    is_power_lost = survives is not everything
+    for folder in ("segments", "intents"):
+        (place / folder).mkdir(parents=True)
+    put(found.found(survives), place)
+    boot = b"another boot id!" if is_power_lost else run.disk.boot_id()
+
+    async def examine() -> list[str]:
+        try:
+            async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY) as built:
+                return await losses(built, run.states, promise_of(facts, is_power_lost=is_power_lost))
+        except Exception as error:
+            return [f"the drive does not start or run: {error!r}"]
+
+    with small_limits(), inline_threads(), pytest.MonkeyPatch.context() as patch:
+        for module in ("cachefs.cut", "cachefs.recovery"):
+            patch.setattr(f"{module}.boot_id", lambda: boot)
+        return trio.run(examine, clock=MockClock(autojump_threshold=0))
+
+
+def crash_everywhere(
+    run: Run, scratch: Path, ways: dict[str, Survival], *, every: int = EVERY, first: int = 0
+) -> Iterator[str]:
+    """Look at every so many crash points in each of the ways to lose: what is wrong, and where."""
+    for calls, state, facts in crash_points(run.disk, every, first):
+        for name, survives in ways.items():
+            place = scratch / f"{calls} {name}"
+            for loss in look(run, place, survives, state, facts):
+                yield f"call {calls}, {name}: {loss}"
+            shutil.rmtree(place)

@@ -1,0 +1,127 @@
+"""Power is lost at any call of the disk: whatever was promised is there; and a drive that is careless is found out.
+
+With `CRASH_EVERY=1 CRASH_SEEDS=100` in the environment, every call of a hundred runs is looked at.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash.engine_rounds import SEEDS, STEPS, crash_everywhere, record
+from kit.disk_journal import everything, freed, some, synced
+from kit.losing_disk import LosingDisk
+
+from cachefs.blocks import Block
+from cachefs.cut import Cuts
+from cachefs.intent_log import IntentLog
+from cachefs.segments import Segment, Segments
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_promises_hold_wherever_power_is_lost(tmp_path: Path, seed: int) -> None:
+    run = record(tmp_path / "run", seed, STEPS)
+    ways = {"nothing more": synced, "removals only": freed, "some of it": some(seed)}
+    assert list(crash_everywhere(run, tmp_path / "crash", ways, first=seed)) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_promises_hold_wherever_the_core_dies(tmp_path: Path, seed: int) -> None:
+    run = record(tmp_path / "run", seed, STEPS)
+    assert list(crash_everywhere(run, tmp_path / "crash", {"core": everything}, first=seed)) == []
+
+
+# Negative controls: each takes one care away from the engine or the disk, and the same look must find a loss.
+
+Sabotage = Callable[[pytest.MonkeyPatch], None]
+
+
+def sync_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LosingDisk, "sync", lambda self, fd: None)
+
+
+def directory_sync_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LosingDisk, "sync_directory", lambda self, path: None)
+
+
+def cut_commits_rows_before_bytes(patch: pytest.MonkeyPatch) -> None:
+    whole = Cuts._sync_unsynced
+
+    async def only_for_marks(self: Cuts, sync: Any) -> None:
+        await whole(self, sync if sync != self._sync_segments else lambda unsynced: None)
+
+    patch.setattr(Cuts, "_sync_unsynced", only_for_marks)
+
+
+def cut_does_not_look_again_behind_the_gate(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Segments, "has_unsynced", lambda self: False)
+
+
+def bytes_are_punched_when_freed(patch: pytest.MonkeyPatch) -> None:
+    careful = Segments.free
+
+    def punch_at_once(self: Segments, segment: Segment, offset: int, capacity: int, **options: Any) -> None:
+        careful(self, segment, offset, capacity, **options)
+        self._disk.punch(segment.fd, offset, capacity)
+
+    patch.setattr(Segments, "free", punch_at_once)
+
+
+def mark_is_written_before_the_sync(patch: pytest.MonkeyPatch) -> None:
+    def careless(self: Cuts, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
+        intents.mark(length)
+        intents.sync()
+        self._sync_segments(unsynced)
+
+    patch.setattr(Cuts, "_sync_to_mark", careless)
+
+
+def mark_covers_what_came_during_the_sync(patch: pytest.MonkeyPatch) -> None:
+    def careless(self: Cuts, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
+        self._sync_segments(unsynced)
+        intents.mark(intents.length)
+        intents.sync()
+
+    patch.setattr(Cuts, "_sync_to_mark", careless)
+
+
+def log_is_not_replayed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("cachefs.recovery.replay", lambda *arguments: 0)
+
+
+def kept_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Block, "is_writable", lambda self, newest_kept: self.block_id is None and not self.shared)
+
+
+def shared_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Block, "is_writable", lambda self, newest_kept: self.born > newest_kept)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("sabotage", "every"),
+    [
+        (sync_does_nothing, 5),
+        (directory_sync_does_nothing, 5),
+        (cut_commits_rows_before_bytes, 5),
+        (cut_does_not_look_again_behind_the_gate, 5),
+        (bytes_are_punched_when_freed, 5),
+        (mark_is_written_before_the_sync, 5),
+        (mark_covers_what_came_during_the_sync, 3),
+        (log_is_not_replayed, 5),
+        (kept_bytes_are_written_in_place, 50),  # needs no crash, only a look
+        (shared_bytes_are_written_in_place, 50),
+    ],
+)
+def test_careless_drive_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Sabotage, every: int
+) -> None:
+    sabotage(monkeypatch)
+    ways = {"nothing more": synced, "removals only": freed}
+    for seed in range(1, 9):
+        run = record(tmp_path / f"run {seed}", seed, STEPS)
+        if next(crash_everywhere(run, tmp_path / f"crash {seed}", ways, every=every), None) is not None:
+            return
+    pytest.fail("no loss was found")
