@@ -12,7 +12,7 @@ import trio
 
 from appliance.config import Config
 from appliance.control.protocol import CheckReport, Finding
-from appliance.errors import Damaged, DiskFull, OtherVersion, StateMissing
+from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, StateMissing
 from cachefs.cut import CutPolicy
 from cachefs.database import FORMAT_VERSION, Database
 from cachefs.errors import DatabaseDamaged, StorageBroken, WrongVersion
@@ -56,8 +56,10 @@ def _told(state: Path) -> Iterator[None]:
         raise StateMissing(state) from error
     except WrongVersion as error:
         raise OtherVersion(state, error.found, FORMAT_VERSION) from error
-    except (DatabaseDamaged, StorageBroken) as error:
+    except DatabaseDamaged as error:
         raise Damaged(str(error)) from error
+    except (StorageBroken, OSError) as error:
+        raise DiskRefused(state, str(error)) from error
 
 
 def check_state(state: Path, repair: bool) -> CheckReport:

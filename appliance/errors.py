@@ -9,6 +9,7 @@
     ├── NoFuse                 no_fuse          the kernel side of the mount cannot be used
     ├── NoRights               no_rights        the caller may not do that
     ├── DiskFull               disk_full        retry when there is space
+    ├── DiskRefused            unexpected       the disk refused an I/O; retry, it may heal
     └── MountPointUnusable     refused          something is in the way at the mount point
 
 `code` is a word of `exit_codes`. The text says what happened, what still works or was left alone, and what to do.
@@ -122,6 +123,17 @@ class DiskFull(ApplianceError):
         )
         self.free_bytes = free_bytes
         self.needed_bytes = needed_bytes
+
+
+class DiskRefused(ApplianceError):
+    """The disk under the state refused an I/O. `what` is one clause."""
+
+    def __init__(self, state: Path, what: str) -> None:
+        super().__init__(
+            f"The disk under {state} refused to read or write: {what}. What was acknowledged is still in the state "
+            "directory; look at the machine's disk (`dmesg`, `smartctl`) and start again."
+        )
+        self.what = what
 
 
 class MountPointUnusable(ApplianceError):

@@ -16,8 +16,8 @@ from cachefs.database import Database
 from vfs.epochs import Epochs
 from vfs.extents import WINDOW_BYTES, Piece, Window
 
-WINDOWS_BYTES = 48 << 20
-WINDOW_COST_BYTES = 700  # of an empty window
+WINDOWS_BYTES = 40 << 20
+WINDOW_COST_BYTES = 1400  # of an empty window
 EXTENT_COST_BYTES = 32
 SMALL_CONTENT = 16  # extents; given up at once instead of by the reaper
 STEP_ROWS = 400
@@ -83,8 +83,9 @@ class Contents:
         return window
 
     def _shrink(self) -> None:
+        goal = WINDOWS_BYTES * 7 // 8  # many at once, or each further window would walk all of them
         for key in list(self._windows)[:-1]:  # the last is the one that somebody is about to use
-            if self._cost <= WINDOWS_BYTES:
+            if self._cost <= goal:
                 break
             if key not in self._dirty:
                 window = self._windows.pop(key)
@@ -173,7 +174,9 @@ class Contents:
             return False
         content, gone = row
         # An epoch that was kept after the content was given up does not see it.
-        kept = self._database.row("SELECT max(epoch) FROM snapshots WHERE state = 'kept' AND epoch < ?", (gone,))[0] or 0
+        kept = (
+            self._database.row("SELECT max(epoch) FROM snapshots WHERE state = 'kept' AND epoch < ?", (gone,))[0] or 0
+        )
         if not self.remove_gone_step(content, kept):
             self._database.write("UPDATE gone_contents SET is_sifted = 1 WHERE content = ?", (content,))
         self.flush()

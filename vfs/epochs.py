@@ -18,8 +18,8 @@ class Epochs:
     def __init__(self, database: Database, cuts: Cuts) -> None:
         self.current = Epoch(1)
         self.newest_kept = Epoch(0)
-        # Bytes older than this are never changed in place. It does not go back when a kept epoch is given up: rows would
-        # bring that epoch back after a crash, overwritten bytes would not.
+        # Bytes older than this are never changed in place. It does not go back when a kept epoch is given up: a crash
+        # may bring the epoch's row back, but not bytes that were overwritten.
         self.newest_frozen = Epoch(0)
         self.beginners: list[Callable[[], None]] = []  # called when a new epoch has begun
         self._database = database

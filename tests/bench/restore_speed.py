@@ -1,7 +1,7 @@
 """How fast a large folder comes back, and what others feel meanwhile.
 
-Makes a folder of many small files on a fresh mounted drive, takes a snapshot, spoils the folder, restores it, and undoes
-that; a second process asks for attributes all the while. Prints one row a phase.
+Makes a folder of many small files on a fresh mounted drive, takes a snapshot, spoils the folder, restores it, and
+undoes that; a second process asks for attributes all the while. Prints one row a phase.
 
     python tests/bench/restore_speed.py [--files N]
 """
@@ -50,7 +50,8 @@ class Prober(threading.Thread):
         self._ended.set()
         self.join()
         percentiles = statistics.quantiles(self.took_s, n=100)
-        return f"stat p50 {percentiles[49] * 1000:.1f} ms, p99 {percentiles[98] * 1000:.1f} ms, max {max(self.took_s) * 1000:.0f} ms"
+        p50, p99, most = percentiles[49] * 1000, percentiles[98] * 1000, max(self.took_s) * 1000
+        return f"stat p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {most:.0f} ms"
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The README's five-minute tour, run line by line as a newcomer would, from a fresh clone.
 
 Clones the repository (what is committed, not what lies around) into an empty folder, starts the drive with the README's
-first command, runs every line of the second block in one shell, and compares what is printed with the comment behind the
-line where that quotes a file's contents. Then Ctrl-C: nothing may be left mounted or running.
+first command, runs every line of the second block in one shell, and compares what is printed with the comment behind
+the line where that quotes a file's contents. Then Ctrl-C: nothing may be left mounted or running.
 
     python tests/tour/tour.py [--in-place]
 
