@@ -8,6 +8,7 @@ million known inodes cost a dict entry each and not an object.
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cachefs.counters import Counters
@@ -126,11 +127,14 @@ class Inodes:
         return self._loaded.get(ino)
 
     def _shrink(self) -> None:
-        # Only among those longest unused: an operation holds the few it has asked for, and their rows are not written yet.
-        for _ in range(min(500, len(self._loaded) - SPARED_INODES)):
+        # An operation holds the few it asked for last, and has perhaps not changed them yet: they stay, in their order.
+        spared = list(islice(reversed(self._loaded), SPARED_INODES))
+        for _ in range(min(500, len(self._loaded) - len(spared))):
             ino, inode = self._loaded.popitem(last=False)
             if inode.is_dirty or inode.opens or inode.nlink == 0 or (inode.lock is not None and inode.lock.locked()):
                 self._loaded[ino] = inode
+        for ino in reversed(spared):
+            self._loaded.move_to_end(ino)
 
     # --- changing ---
 
