@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
-import trio.testing
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from kit.drive_builder import DriveBuilder
-from kit.fake_clock import FakeClock
 from kit.model_fs import ModelFs, ModelInode, walk
+from kit.still_drive import StillDrive, run
 from model.drive_seen import (  # type: ignore[import-not-found]
     adopt,
     live_pieces,
@@ -33,9 +30,7 @@ from model.drive_seen import (  # type: ignore[import-not-found]
 
 import vfs.contents
 import vfs.inodes
-from cachefs.disk import RealDisk
-from vfs.actors import Caller
-from vfs.check import check
+import vfs.snapshots
 from vfs.drive import Drive
 from vfs.errors import Refused, VfsError
 from vfs.ids import ATTIC, FIRST_FILE, ROOT, WORKSHOP
@@ -54,29 +49,18 @@ kinds = st.sampled_from([FILE, FILE, FILE, FOLDER, stat.S_IFDIR | 0o2770, stat.S
 attributes = st.sampled_from([b"user.one", b"user.two", b"trusted.three", b"system.four", b"none"])
 values = st.sampled_from([b"", b"1", b"2", b"xyz" * 100, bytes(65_537)])
 
+TIGHT: list[tuple[object, str, int]] = [
+    (vfs.inodes, "CACHED_INODES", 0),
+    (vfs.inodes, "SPARED_INODES", 4),
+    (vfs.contents, "WINDOWS_BYTES", 0),
+    (vfs.contents, "SMALL_CONTENT", 0),
+    (vfs.contents, "STEP_ROWS", 2),
+    (vfs.snapshots, "STEP_ROWS", 2),
+]
 LEFT_EMPTY = [
     *("dentries", "extents", "gone_contents", "blocks", "residency", "xattr_sets", "snapshots"),
     *("inodes_history", "dentries_history", "extents_history"),
 ]
-
-
-class UnsyncedDisk(RealDisk):
-    """Nothing here loses power, so nothing needs to wait for the disk."""
-
-    def sync(self, fd: object) -> None:  # type: ignore[override]
-        pass
-
-    def sync_directory(self, path: Path) -> None:
-        pass
-
-
-def run(step: Callable[..., Awaitable[Any]], *arguments: Any, **named: Any) -> Any:
-    """One call on the drive, to its end, while time stands still."""
-
-    async def call() -> Any:
-        return await step(*arguments, **named)
-
-    return trio.run(call, clock=trio.testing.MockClock())
 
 
 class DriveMachine(RuleBasedStateMachine):
@@ -88,27 +72,26 @@ class DriveMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FakeClock()
         self.patches = pytest.MonkeyPatch()
         state = self.parent / str(next(self.numbers))
-        shutil.copytree(self.fresh_state, state)
-        self.built = DriveBuilder(state, disk=UnsyncedDisk(), clock=self.clock)
-        self.open()
+        self.still = StillDrive.opened(state, self.fresh_state)
+        self.clock = self.still.clock
         self.model = ModelFs(self.clock, self.imported_root())
         self.handles: list[tuple[Inode, ModelInode]] = []
         self.acknowledge()
 
     @initialize(is_tight=st.booleans())
     def begin(self, is_tight: bool) -> None:
-        """Plant a few files. Half of the examples have next to no memory: everything is evicted all the time."""
+        """Plant a few files. Half of the examples have no room: all is evicted at once, and steps are tiny."""
         if is_tight:
-            self.patches.setattr(vfs.inodes, "CACHED_INODES", 2)
-            self.patches.setattr(vfs.contents, "WINDOWS_BYTES", 0)
+            for part, limit, value in TIGHT:
+                self.patches.setattr(part, limit, value)
         for spot, name, mode in [(0, b"a", FILE), (0, b"b", FOLDER), (1, b"a", FILE), (1, b"b", FOLDER)]:
             self.create(spot, name, mode, 1000)
 
-    def open(self) -> None:
-        self.drive = self.built.drive = run(Drive.open, self.built.state, disk=self.built.disk, clock=self.clock)
+    @property
+    def drive(self) -> Drive:
+        return self.still.drive
 
     def imported_root(self) -> ModelInode:
         """The tree of a new drive: the root and the visible door."""
@@ -132,9 +115,6 @@ class DriveMachine(RuleBasedStateMachine):
             self.acknowledge()
 
     # --- finding things ---
-
-    def caller(self, uid: int) -> Caller:
-        return Caller(uid, uid + 1, self.drive.actors.local(uid))
 
     def at(self, path: bytes) -> int:
         """The drive's inode number at a path of the model."""
@@ -192,7 +172,7 @@ class DriveMachine(RuleBasedStateMachine):
     def create(self, spot: int, name: bytes, mode: int, uid: int) -> None:
         ino, folder = self.pick_folder(spot)
         target = b"../b" if stat.S_ISLNK(mode) else None
-        caller = self.caller(uid)
+        caller = self.still.as_user(uid)
         self.both(
             lambda: self.drive.namespace.create(ino, name, mode, caller, target=target),
             lambda: self.model.create(folder, name, mode, caller, target=target),
@@ -204,7 +184,7 @@ class DriveMachine(RuleBasedStateMachine):
         if spot % 4 == 0 and self.handles:
             known, inode = self.handles[spot % len(self.handles)]
             number = known.ino
-        caller = self.caller(uid)
+        caller = self.still.as_user(uid)
         self.both(
             lambda: self.drive.namespace.link(self.drive.inodes.get(number), parent, name, caller),
             lambda: self.model.link(inode, folder, name, caller),
@@ -213,7 +193,7 @@ class DriveMachine(RuleBasedStateMachine):
     @rule(spot=spots, uid=uids, is_folder=st.booleans())
     def remove(self, spot: int, uid: int, is_folder: bool) -> None:
         parent, folder, name = self.pick_name(spot)
-        caller = self.caller(uid)
+        caller = self.still.as_user(uid)
         self.keep_others_work(self.drive.undo_epochs.before_name, parent, name, caller.actor_id)
         if is_folder:
             self.both(
@@ -231,7 +211,7 @@ class DriveMachine(RuleBasedStateMachine):
         to_parent, to_folder, to_name = self.pick_name(to)
         if new is not None:
             (to_parent, to_folder), to_name = self.pick_folder(to), new
-        caller = self.caller(uid)
+        caller = self.still.as_user(uid)
         self.keep_others_work(self.drive.undo_epochs.before_name, parent, name, caller.actor_id)
         self.both(
             lambda: self.drive.namespace.rename(parent, name, to_parent, to_name, flags, caller),
@@ -245,7 +225,7 @@ class DriveMachine(RuleBasedStateMachine):
         picked = self.pick_file(spot)
         if picked is None:
             return
-        (inode, model), data, caller = picked, bytes([fill]) * length, self.caller(uid)
+        (inode, model), data, caller = picked, bytes([fill]) * length, self.still.as_user(uid)
         self.keep_others_work(self.drive.undo_epochs.before_content, inode, caller.actor_id)
         self.clock.advance(0.001)
         run(self.drive.files.write, inode, offset, data, caller.actor_id)
@@ -257,7 +237,7 @@ class DriveMachine(RuleBasedStateMachine):
         picked = self.pick_file(spot)
         if picked is None:
             return
-        (inode, model), caller = picked, self.caller(uid)
+        (inode, model), caller = picked, self.still.as_user(uid)
         self.keep_others_work(self.drive.undo_epochs.before_content, inode, caller.actor_id)
         self.clock.advance(0.001)
         run(self.drive.files.truncate, inode, size, caller.actor_id)
@@ -265,7 +245,7 @@ class DriveMachine(RuleBasedStateMachine):
 
     @rule(spot=spots, name=attributes, value=st.one_of(st.none(), values), uid=uids)
     def set_or_remove_xattr(self, spot: int, name: bytes, value: bytes | None, uid: int) -> None:
-        (ino, model), caller = self.pick(spot), self.caller(uid)
+        (ino, model), caller = self.pick(spot), self.still.as_user(uid)
         inode = self.drive.inodes.get(ino)
         if value is None:
             self.both(
@@ -280,7 +260,7 @@ class DriveMachine(RuleBasedStateMachine):
 
     @rule(spot=spots, mode=st.sampled_from([0o600, 0o4755, 0o2755]), uid=uids)
     def change_mode(self, spot: int, mode: int, uid: int) -> None:
-        (ino, model), caller = self.pick(spot), self.caller(uid)
+        (ino, model), caller = self.pick(spot), self.still.as_user(uid)
         self.clock.advance(0.001)
         inode = self.drive.inodes.get(ino)
         inode.mode = inode.mode & ~0o7777 | mode
@@ -313,8 +293,7 @@ class DriveMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.snapshots) < 4)
     @rule(is_held=st.booleans())
     def take_snapshot(self, is_held: bool) -> None:
-        self.clock.advance(1.1)
-        snapshot = run(self.drive.snapshots.create, is_held=is_held)
+        snapshot = self.still.snap(is_held=is_held)
         self.model.snapshot(snapshot.name, is_held=is_held)
         self.acknowledge()
 
@@ -359,19 +338,17 @@ class DriveMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        run(self.drive.close)
-        self.open()
+        self.still.rest()
         self.handles = []
         self.acknowledge()
-        self.check_rows()
+        self.still.assert_sound()
 
     @rule()
     def die(self) -> None:
-        self.built.abandon()
-        self.open()
+        self.still.die()
         self.handles = []
         self.model = self.acknowledged
-        self.check_rows()
+        self.still.assert_sound()
         run(adopt, live_tree(self.drive), self.model.root, self.written)
         self.acknowledge()
 
@@ -395,21 +372,15 @@ class DriveMachine(RuleBasedStateMachine):
         if not in_attic:
             assert self.drive.inodes.count() == len(here)
 
-    def check_rows(self) -> None:
-        """Every invariant of the rows, as fsck runs them."""
-        self.drive.cuts.log()
-        findings, _ = check(self.drive.database, self.built.state / "segments")
-        assert findings == [], findings
-
     def teardown(self) -> None:
         try:
             self.everything_is_the_same()
-            self.check_rows()
+            self.still.assert_sound()
             self.clear_away()
         finally:
             self.patches.undo()
-            self.built.abandon()
-            shutil.rmtree(self.built.state)
+            self.still.abandon()
+            shutil.rmtree(self.still.state)
 
     def clear_away(self) -> None:
         """Once everything is deleted, nothing is left: no row, no byte."""
@@ -421,13 +392,13 @@ class DriveMachine(RuleBasedStateMachine):
             for name, inode in folder.listed():
                 ino = self.at(path)
                 remove = self.drive.namespace.rmdir if inode.is_folder else self.drive.namespace.unlink
-                remove(ino, name, self.caller(1000))
+                remove(ino, name, self.still.as_user(1000))
         root = self.drive.inodes.get(ROOT)
         for name in list(self.drive.xattrs.all(root)):
             self.drive.xattrs.remove(root, name, 0)
         self.clock.advance(3 * 86_400)
         run(self.drive.reaper.finish)
-        self.check_rows()
+        self.still.assert_sound()
         for table in LEFT_EMPTY:
             left = self.drive.database.rows(f"SELECT * FROM {table}")
             assert left == [], f"{table} still holds {left}"
