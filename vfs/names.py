@@ -20,7 +20,8 @@ def check_new_name(parent: int, name: bytes) -> None:
         raise NameTooLong(f"a name of {len(name)} bytes; at most {MAX_NAME_BYTES} are possible")
     if name == SNAPSHOTS or (name == PREVIOUS and parent == ROOT):
         raise NotPermitted("the name is reserved for the past of the drive")
-    if name in (b".", b"..", b""):
+    # The kernel never asks for a slash or a NUL; a path that came through a control call may hold the latter.
+    if name in (b".", b"..", b"") or b"/" in name or b"\0" in name:
         raise InvalidArgument("the name is not one of an entry")
 
 
