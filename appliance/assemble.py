@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from appliance.config import Config
+from appliance.config import Budget, Config
 from appliance.control.protocol import CheckReport, Finding
 from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, StateMissing
 from cachefs.cut import CutPolicy
@@ -44,8 +44,18 @@ async def open_drive(state: Path, config: Config) -> Drive:
     policy = CutPolicy(config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes)
     with _told(state):
         return await Drive.open(
-            state, policy=policy, limit_bytes=config.cache.budget.size_bytes or 0, size_bytes=config.drive.size_bytes
+            state,
+            policy=policy,
+            limit_bytes=budget_bytes(state, config.cache.budget),
+            size_bytes=config.drive.size_bytes,
         )
+
+
+def budget_bytes(state: Path, budget: Budget) -> int:
+    """Most bytes that segments may hold: a share is one of what the disk has free and what they hold already."""
+    disk = os.statvfs(state)
+    held = sum(path.stat().st_blocks * 512 for path in (state / "segments").glob("*.seg"))
+    return budget.resolve(disk.f_bavail * disk.f_frsize + held)
 
 
 @contextmanager

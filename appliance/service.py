@@ -4,6 +4,7 @@ Whatever changes the drive here stands behind the same gate as the kernel's requ
 when the answer is given, and tells the kernel what it must forget.
 """
 
+import logging
 import os
 import pwd
 import stat
@@ -35,6 +36,13 @@ from appliance.when import Unresolved, resolve_when
 from vfs import diff, errors, jobs, restore, snapshots, versions
 from vfs.actors import Caller
 from vfs.fuse.mount import Mount
+
+log = logging.getLogger(__name__)
+
+INCOMPLETE = (
+    "The snapshot was made, but the kernel did not hand over in time what programs that are still writing wrote last; "
+    "for these files it may show a state some seconds old. Make another one when the drive is less busy."
+)
 
 
 def instant(ns: int) -> datetime:
@@ -92,12 +100,15 @@ class CoreService:
     # --- snapshots ---
 
     async def create_snapshot(self, label: str | None) -> Snapshot:
-        await self._mount.collect()
+        is_complete = await self._mount.collect()
         try:
             made = await self._drive.snapshots.create(label)
         except errors.InvalidArgument as error:
             raise ServiceError("usage", f"No snapshot was made: {error}.") from error
-        return shown(made)
+        if is_complete:
+            return shown(made)
+        log.warning("snapshot %s: the kernel did not hand over in time what programs had just written", made.name)
+        return shown(made).model_copy(update={"warning": INCOMPLETE})
 
     async def list_snapshots(self) -> list[Snapshot]:
         return [shown(snapshot) for snapshot in self._drive.snapshots.all()]

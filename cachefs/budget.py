@@ -2,8 +2,15 @@
 
 Without a store every byte is precious, so the budget is what the disk can hold: its free space less a floor that keeps
 room for the database, its log and the intent log (T3). It is asked before an operation starts, so that a full disk is
-an error of that operation, never of the commit. The disk is asked at most once per `RECHECK_BYTES` admitted or
-`RECHECK_S` seconds.
+an error of that operation, never of the commit. Who is refused when depends on what the operation leaves behind:
+
+    free space left        new bytes    new names    removals, shorter files
+    above the floor        yes          yes          yes
+    above half of it       no           yes          yes
+    above a quarter        no           no           yes       or nobody could ever make room
+    below                  no           no           no        SQLite itself may fail
+
+The disk is asked at most once per `RECHECK_BYTES` admitted or `RECHECK_S` seconds.
 """
 
 import os
@@ -21,7 +28,7 @@ RECHECK_S = 1.0
 
 
 class Budget:
-    """Admission of new bytes.
+    """Admission of new bytes and rows.
 
     `limit_bytes`: most bytes that segments may hold (0 = whatever the disk has). `held`: asks for the bytes held now.
     """
@@ -31,27 +38,42 @@ class Budget:
         self._directory = directory
         self._clock = clock
         self._held = held
-        self._left = 0
+        self._left = 0  # bytes that may be admitted before the disk is asked again
+        self._above_floor = 0
+        self._floor = 0
         self._checked_s = float("-inf")
 
     def free_bytes(self) -> int:
         """Bytes that can still be accepted, now."""
-        disk = os.statvfs(self._directory)
-        size = disk.f_blocks * disk.f_frsize
-        floor = min(max(int(size * FLOOR_SHARE), FLOOR_LEAST_BYTES), FLOOR_MOST_BYTES)
-        left = disk.f_bavail * disk.f_frsize - floor
+        self._look()
+        left = self._above_floor
         if self.limit_bytes:
             left = min(left, self.limit_bytes - self._held())
         return max(0, left)
 
-    def admit(self, size_bytes: int) -> None:
-        """Let an operation store `size_bytes` more. Raises StorageFull before anything was changed."""
+    def _look(self) -> None:
+        disk = os.statvfs(self._directory)
+        size = disk.f_blocks * disk.f_frsize
+        self._floor = min(max(int(size * FLOOR_SHARE), FLOOR_LEAST_BYTES), FLOOR_MOST_BYTES)
+        self._above_floor = disk.f_bavail * disk.f_frsize - self._floor
+
+    def _refresh(self, size_bytes: int) -> None:
         if size_bytes > self._left or self._clock.monotonic_s() - self._checked_s > RECHECK_S:
             self._checked_s = self._clock.monotonic_s()
             self._left = min(self.free_bytes(), max(RECHECK_BYTES, 2 * size_bytes))
-            if size_bytes > self._left:
-                raise StorageFull(f"{size_bytes} bytes do not fit: the drive's local disk or budget is full")
+
+    def admit(self, size_bytes: int) -> None:
+        """Let an operation store `size_bytes` more. Raises StorageFull before anything was changed."""
+        self._refresh(size_bytes)
+        if size_bytes > self._left:
+            raise StorageFull(f"{size_bytes} bytes do not fit: the drive's local disk or budget is full")
         self._left -= size_bytes
+
+    def admit_rows(self, *, is_removal: bool = False) -> None:
+        """Let an operation write a few rows and no bytes. Raises StorageFull before anything was changed."""
+        self._refresh(0)
+        if self._above_floor < -self._floor * (3 if is_removal else 2) // 4:
+            raise StorageFull("the drive's local disk is full to its last reserve; make room on the disk itself")
 
     def is_low(self) -> bool:
         """Whether new opens should write through, so that a full disk reaches write(2) and not only close(2) (T12)."""

@@ -5,7 +5,6 @@ disk must be asked. Writes up to `INLINE_BYTES` go straight to the page cache; l
 kernel may make a writer wait for the disk (T16). Whoever crosses an `await` here holds a lease on the place (T4).
 """
 
-import os
 from pathlib import Path
 
 import trio
@@ -41,7 +40,7 @@ class Cache:
         self.segments = Segments(disk, state / "segments", database, self.local_counters)
         self.blocks = Blocks(database, self.segments, self.counters)
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
-        self.budget = Budget(state, clock, lambda: self.segments.statistics()["live_bytes"], limit_bytes)
+        self.budget = Budget(state, clock, self.segments.allocated_bytes, limit_bytes)
         self._disk = disk
         self._threads = trio.CapacityLimiter(8)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
@@ -50,9 +49,9 @@ class Cache:
         """Bytes and counts of what lies here; `allocated_bytes` is what the disk says (st_blocks)."""
         segments = self.segments.statistics()
         sealed, total = self.database.row("SELECT count(block_id), count(*) FROM blocks")
-        allocated = sum(os.fstat(fd).st_blocks * 512 for _, fd in self.segments.descriptors())
+        allocated = self.segments.allocated_bytes()
         return {
-            "budget_bytes": self.budget.limit_bytes or segments["live_bytes"] + self.budget.free_bytes(),
+            "budget_bytes": self.budget.limit_bytes or allocated + self.budget.free_bytes(),
             "held_bytes": segments["live_bytes"],
             "allocated_bytes": allocated,
             "precious_bytes": segments["live_bytes"],

@@ -9,10 +9,11 @@ segments are unsynced, syncs those, and only then marks the log as durable up to
 the sync lie behind the mark (T1). A cut cannot choose which rows SQLite commits, so it closes the gate instead:
 
     step                                   died here → what is left
-    1 sync segments, operations go on      the log of the last cut, whole or up to its mark
+    1 sync segments, make the next log,    the log of the last cut, whole or up to its mark; the next log is empty and
+      operations go on                     belongs to no cut yet
     2 close the gate, wait for writers
     3 sync what was written during 1
-    4 write rows out, make the next log    as before; the next log is empty and belongs to no cut yet
+    4 write rows out
     5 COMMIT                               core dead: the new cut. Power lost: the new cut or the old one with its log,
                                            which is still there
     6 open the gate, sync SQLite's log     the same
@@ -84,6 +85,7 @@ class Cuts:
         self._boot = boot_id()
         database.when_broken = self._break
         self._log: IntentLog | None = None
+        self._following: IntentLog | None = None  # made ahead, for the next cut
         self._wal_fd = -1
         self._rows = 0
         self._threads = trio.CapacityLimiter(4)
@@ -227,6 +229,8 @@ class Cuts:
         sync_waiters, self._sync_waiters = self._sync_waiters, []
         try:
             await self._sync_unsynced(self._sync_segments)
+            if self._following is None:
+                self._following = await in_thread(self._make_log, limiter=self._threads)
             is_wal_long = self._is_wal_long()
             if is_wal_long:  # most of it while operations go on, so that little is left to do behind the gate
                 await in_thread(self._database.checkpoint, limiter=self._threads)
@@ -273,7 +277,9 @@ class Cuts:
         cut = self._counters.next("cut")
         self._counters.flush()
         self._segments.flush()
-        following = IntentLog(self._disk, self._directory, cut, self._boot)
+        following, self._following = self._following, None
+        assert following is not None
+        assert following.cut == cut
         self._database.commit()
         if is_wal_long:
             self._database.begin_late()
@@ -283,12 +289,17 @@ class Cuts:
         self._rows = 0
         return old, self._segments.take_freed()
 
+    def _make_log(self) -> IntentLog:
+        # Off the loop: making a file may wait for the disk's journal. Its name must be durable before its first mark.
+        following = IntentLog(self._disk, self._directory, self.number + 1, self._boot)
+        self._disk.sync_directory(self._directory)
+        return following
+
     def _make_durable(self) -> None:
         if self._wal_fd < 0:
             self._wal_fd = self._disk.open(self._database.wal_path, create=False)
             self._disk.sync_directory(self._database.path.parent)
         self._disk.sync(self._wal_fd)
-        self._disk.sync_directory(self._directory)  # the next log must be found before its first mark counts
 
     def _tidy(self, old: IntentLog | None) -> None:
         if old is not None:
@@ -311,7 +322,8 @@ class Cuts:
 
     def close(self) -> None:
         """Close the files. No promise: make a cut before."""
-        if self._log is not None:
-            self._log.close()
+        for intents in (self._log, self._following):
+            if intents is not None:
+                intents.close()
         if self._wal_fd >= 0:
             self._disk.close(self._wal_fd)

@@ -52,6 +52,7 @@ class IntentLog:
     """One open log file, appended to by the core."""
 
     def __init__(self, disk: Disk, directory: Path, cut: int, boot: bytes) -> None:
+        self.cut = cut
         self.path = directory / f"{cut}.log"
         self._disk = disk
         self._fd = disk.open(self.path, create=True)

@@ -13,6 +13,7 @@ A segment without a living place goes the same way as one entry, and is unlinked
 """
 
 import errno
+import os
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple
@@ -269,9 +270,9 @@ class Segments:
             "free_queue_bytes": waiting,
         }
 
-    def descriptors(self) -> list[tuple[int, int]]:
-        """(number, descriptor) of every open segment."""
-        return [(segment.number, segment.fd) for segment in self._open.values()]
+    def allocated_bytes(self) -> int:
+        """What the disk gives for all segments (st_blocks): places are larger than what is written to them."""
+        return sum(os.fstat(segment.fd).st_blocks * 512 for segment in self._open.values())
 
     def close(self) -> None:
         for segment in self._open.values():

@@ -179,9 +179,16 @@ class Files:
         self._inodes.changed(inode, actor_id, contents=True)
 
     def admit(self, size_bytes: int) -> None:
-        """Raise NoSpace unless so many bytes, and the rows of one operation, fit."""
+        """Raise NoSpace unless so many bytes fit."""
         try:
-            self._cache.budget.admit(size_bytes + 8192)
+            self._cache.budget.admit(size_bytes)
+        except StorageFull as error:
+            raise NoSpace(str(error)) from error
+
+    def admit_rows(self, *, is_removal: bool) -> None:
+        """Raise NoSpace unless the rows of one operation fit. What makes room is let in longest."""
+        try:
+            self._cache.budget.admit_rows(is_removal=is_removal)
         except StorageFull as error:
             raise NoSpace(str(error)) from error
 

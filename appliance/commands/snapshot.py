@@ -1,5 +1,6 @@
 """`hybrid-drive snapshot create | list | delete | hold | release`."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -23,6 +24,8 @@ def create(label: Label = None, state: State = None, json: Json = False) -> None
         print_json(made)
     else:
         print(made.name)
+        if made.warning:
+            print(made.warning, file=sys.stderr)
 
 
 @app.command("list")

@@ -56,6 +56,8 @@ class Snapshot(_Answer):
     epoch: int
     held: bool
     label: str | None = None
+    warning: str | None = None
+    """Of one just made: what it may lack, as a sentence."""
 
 
 class SnapshotRequest(_Request):

@@ -191,12 +191,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def fill(folder: Path) -> int:
+def fill(folder: Path, size: int = 1 << 20) -> int:
     """Write files until the drive says that it is full; returns how many were acknowledged by close."""
-    for number in range(1000):
+    for number in range(10_000):
         try:
             with (folder / f"{number:04d}").open("wb") as file:
-                file.write(bytes([number % 251]) * (1 << 20))
+                file.write(bytes([number % 251]) * size)
         except OSError:
             return number
     raise AssertionError("the disk was never full")
@@ -218,6 +218,30 @@ def test_full_disk_refuses_loses_nothing_and_works_again(small_disk: Path, tmp_p
         drive.remount()
         for number in range(1, count, 2):
             assert (drive.mount / f"{number:04d}").read_bytes() == bytes([number % 251]) * (1 << 20)
+        assert write_file(drive.mount / "again", b"a" * (8 << 20)).read_bytes() == b"a" * (8 << 20)
+    finally:
+        drive.clear_away()
+
+
+@pytest.mark.timeout(120)
+def test_full_budget_refuses_bytes_but_never_what_makes_room(tmp_path: Path) -> None:
+    drive = MountedDrive(tmp_path / "state", tmp_path / "drive")
+    drive.run_command("init", as_json=False)
+    (drive.state / "config.toml").write_text('[cache]\nbudget = "64 MiB"\n')
+    drive.start()
+    try:
+        count = fill(drive.mount, 64 << 10)
+        assert 0 <= drive.cli("status")["free_bytes"] < 8 << 20
+        assert drive.cli("cache", "stats")["allocated_bytes"] < 72 << 20
+        with pytest.raises(OSError, match="No space left"):
+            write_file(drive.mount / "one more", b"x" * (8 << 20))
+        (drive.mount / "0000").unlink()
+        os.truncate(drive.mount / "0001", 0)
+        os.rename(drive.mount / "0002", drive.mount / "0003")
+        assert (drive.mount / "0003").read_bytes() == bytes([2]) * (64 << 10)
+        for number in range(4, count):
+            (drive.mount / f"{number:04d}").unlink()
+        drive.remount()
         assert write_file(drive.mount / "again", b"a" * (8 << 20)).read_bytes() == b"a" * (8 << 20)
     finally:
         drive.clear_away()

@@ -29,7 +29,7 @@ class AttributeOperations(Base):
         fh: int | None,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        await self.enter(ino)
+        await self.enter(ino, is_removal=True)  # a shorter file makes room, a longer one has a hole
         inode = self.drive.inodes.get(ino)
         actor_id = self.drive.actors.local(ctx.uid)
         if fields.update_size:

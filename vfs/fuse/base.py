@@ -57,13 +57,13 @@ class Base:
         """On whose behalf the request runs."""
         return Caller(ctx.uid, ctx.gid, self.drive.actors.local(ctx.uid))
 
-    async def enter(self, ino: int) -> None:
+    async def enter(self, ino: int, *, is_removal: bool = False) -> None:
         """Before a change of a live inode: room for its rows, the gate open. Raises ReadOnly for the past, NoSpace."""
         if ino >> VIEW_SHIFT:
             raise ReadOnly("the past cannot be changed")
         if self.read_only_reason is not None:
             raise ReadOnly(self.read_only_reason)
-        self.drive.files.admit(0)
+        self.drive.files.admit_rows(is_removal=is_removal)
         gate = self.drive.cuts.gate
         if gate.is_closed:
             await gate.wait_open()

@@ -37,7 +37,7 @@ class FileOperations(Base):
             past = OpenFile(self.inode(ino), False, 0, view=view, windows={})
             return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)
         if is_writable:
-            await self.enter(ino)
+            await self.enter(ino, is_removal=bool(flags & os.O_TRUNC))
         inode = self.drive.inodes.get(ino)
         actor_id = self.drive.actors.local(ctx.uid)
         if flags & os.O_TRUNC:

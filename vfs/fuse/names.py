@@ -109,12 +109,12 @@ class NameOperations(Base):
     async def unlink(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         caller = self.caller(ctx)
         await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
-        await self.enter(parent)
+        await self.enter(parent, is_removal=True)
         self.drive.namespace.unlink(parent, name, caller)
 
     @guarded
     async def rmdir(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        await self.enter(parent)
+        await self.enter(parent, is_removal=True)
         self.drive.namespace.rmdir(parent, name, self.caller(ctx))
 
     @guarded
@@ -124,6 +124,6 @@ class NameOperations(Base):
         caller = self.caller(ctx)
         await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
         await self.drive.undo_epochs.before_name(to_parent, to_name, caller.actor_id)
-        await self.enter(parent)
-        await self.enter(to_parent)
+        await self.enter(parent, is_removal=True)
+        await self.enter(to_parent, is_removal=True)
         self.drive.namespace.rename(parent, name, to_parent, to_name, flags, caller)
