@@ -41,7 +41,7 @@ SMALL = {
 class QuietDisk(RealDisk):
     """A disk that need not be waited for."""
 
-    def sync(self, fd: int) -> None:
+    def sync(self, fd: Any) -> None:
         pass
 
     def sync_directory(self, path: Path) -> None:

@@ -1,9 +1,9 @@
 """What a crash left of a worker's drive, held against what the drive had promised.
 
-The recovered drive must show the state after one single step: none older than what was promised, none newer than what was
-begun. Its names, links, sizes and snapshots are exactly those of that step. Its bytes are too, except where a later or an
-earlier step since the promise wrote in place: there each byte must be one that the file had in that time. Every snapshot
-shows its own step, byte for byte, without exception. And `vfs.check` finds nothing.
+The recovered drive must show the state after one single step: none older than what was promised, none newer than what
+was begun. Its names, links, sizes and snapshots are exactly those of that step. Its bytes are too, except where another
+step since the promise wrote in place: there each byte must be one that the file had in that time. Every snapshot shows
+its own step, byte for byte, without exception. And `vfs.check` finds nothing.
 """
 
 from collections.abc import Sequence

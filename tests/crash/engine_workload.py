@@ -1,7 +1,7 @@
 """Somebody at work on a drive, at random but by a seed, who writes down what is begun and what is promised.
 
-Beside the drive stands a model: after every step, which names there are and which bytes each file has. Steps are numbered
-in the order in which they happen. Among the calls of the losing disk the worker leaves facts:
+Beside the drive stands a model: after every step, which names there are and which bytes each file has. Steps are
+numbered in the order in which they happen. Among the calls of the losing disk the worker leaves facts:
 
     Begun(step)       from here on, the disk may hold something of the step
     Promised(step)    all steps up to this one survive: `closed`, the death of the core; `synced`, also a power loss
@@ -33,7 +33,7 @@ class Promised(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """What the drive shows after a step. `files`: number of the file behind each path; `kept`: step of each snapshot."""
+    """What the drive shows after a step. `files`: number of the file behind a path; `kept`: step of a snapshot."""
 
     files: dict[str, int] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()

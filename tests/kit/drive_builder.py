@@ -61,6 +61,8 @@ class DriveBuilder:
         self.limit_bytes = limit_bytes
         self.size_bytes = size_bytes
         self.vfs = vfs
+        self.dies_at_exit = False
+        """Whether leaving the block is the death of the core, without a last cut."""
         self._exits = contextlib.AsyncExitStack()
         self._nursery: trio.Nursery
         self._running = trio.CancelScope()
@@ -85,7 +87,7 @@ class DriveBuilder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._stop(crash=error is not None)
+            await self._stop(crash=error is not None or self.dies_at_exit)
             if error is None and self._failure is not None:
                 raise self._failure
         finally:
@@ -290,7 +292,7 @@ class DriveBuilder:
 
 
 def _only(error: BaseException) -> BaseException:
-    """The one exception inside of groups."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    """The one exception inside of groups; several tasks may have met the same one."""
+    while isinstance(error, BaseExceptionGroup) and len(set(map(id, error.exceptions))) == 1:
         error = error.exceptions[0]
     return error

@@ -33,6 +33,8 @@ class FaultPlan:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.faults: list[Fault] = []
+        self.is_armed = True
+        """Whether calls are counted, and fail."""
 
     def fail(self, kind: str, nth: int = 1, code: int = errno.EIO, *, times: int | None = 1) -> Fault:
         """Plan a fault: the `nth` call of `kind` from now on (the first is 1)."""
@@ -42,6 +44,8 @@ class FaultPlan:
 
     def hit(self, kind: str) -> None:
         """A call of this kind begins. Raises OSError when it is to fail."""
+        if not self.is_armed:
+            return
         self.calls[kind] += 1
         self.calls[ANY] += 1
         for fault in self.faults:
