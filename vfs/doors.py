@@ -28,6 +28,7 @@ from vfs.namespace import Namespace
 from vfs.snapshots import Snapshot, Snapshots
 
 MOST_PREVIOUS = 500
+FIRST_COOKIE = 2  # plus the snapshot's number; 1 and 2 are `.` and `..`
 
 
 class View(NamedTuple):
@@ -40,11 +41,11 @@ class View(NamedTuple):
 
 
 class Door(NamedTuple):
-    """One line of a virtual folder: a name and the inode number behind it."""
+    """One line of a virtual folder."""
 
     cookie: int
     name: bytes
-    ino: int
+    snapshot: Snapshot
 
 
 class Doors:
@@ -127,13 +128,17 @@ class Doors:
 
     def entries(self, door: int) -> list[Door]:
         """Everything in a virtual folder, oldest first."""
-        folder = door & FILE_MASK
         if view_of(door) == PREVIOUS_VIEW:
-            return [
-                Door(s.number + 2, s.bare_name.encode(), in_view(self._view(ROOT, s, "previous"), ROOT))
-                for s in self._thinned()
-            ]
-        return [Door(s.number + 2, s.name.encode(), self._behind(folder, s)) for s in self._snapshots.all()]
+            return [Door(s.number + FIRST_COOKIE, s.bare_name.encode(), s) for s in self._thinned()]
+        return [Door(s.number + FIRST_COOKIE, s.name.encode(), s) for s in self._snapshots.all()]
+
+    def behind(self, door: int, entry: Door) -> int:
+        """The inode number behind an entry of a virtual folder; a view gets its number now. Raises Stale."""
+        if self._snapshots.by_number(entry.snapshot.number) is None:
+            raise Stale("the snapshot was deleted")
+        if view_of(door) == PREVIOUS_VIEW:
+            return in_view(self._view(ROOT, entry.snapshot, "previous"), ROOT)
+        return self._behind(door & FILE_MASK, entry.snapshot)
 
     def _behind(self, folder: int, snapshot: Snapshot) -> int:
         if self.is_anchor(folder):

@@ -9,6 +9,7 @@ import pyfuse3
 
 from cloud_tier.clock import Clock
 from vfs.actors import Caller
+from vfs.doors import Door
 from vfs.drive import Drive
 from vfs.errors import ReadOnly, Stale
 from vfs.extents import Piece
@@ -33,10 +34,11 @@ class OpenFile:
 
 @dataclass(slots=True)
 class OpenFolder:
-    """A folder somebody reads. A past one is read once, at a rewind; others from what is there at each question."""
+    """A folder somebody reads. A live one is read from the rows at each question; others once, at a rewind."""
 
     ino: int
-    listing: list[tuple[Entry, Inode]] | None = None
+    past: list[tuple[Entry, Inode]] | None = None
+    door: list[Door] | None = None
 
 
 class Base:

@@ -4,9 +4,12 @@ The kernel asks with the cookie of the last entry it was given. Cookies only gro
 behind that cookie", from the rows as they are now; a rewind (cookie 0) lists afresh. Cookies 1 and 2 are `.` and `..`.
 """
 
+from bisect import bisect_right
+from itertools import islice
+
 import pyfuse3
 
-from vfs.errors import NotAFolder
+from vfs.errors import NotAFolder, Stale
 from vfs.fuse.attributes import PAST_TIMEOUT_S, attributes_of
 from vfs.fuse.base import Base, OpenFolder
 from vfs.fuse.errno import guarded
@@ -35,7 +38,7 @@ class FolderOperations(Base):
         if cookie < 2 and not self._dots(folder.ino, cookie, token):
             return
         if self.is_door(folder.ino):
-            self._list_door(folder.ino, cookie, token)
+            self._list_door(folder, cookie, token)
         elif folder.ino >> VIEW_SHIFT:
             await self._list_past(folder, cookie, token)
         else:
@@ -66,20 +69,24 @@ class FolderOperations(Base):
 
     async def _list_past(self, folder: OpenFolder, cookie: int, token: pyfuse3.ReaddirToken) -> None:
         view = folder.ino >> VIEW_SHIFT
-        if cookie < 2 or folder.listing is None:
-            epoch = self.drive.doors.epoch_of(view)
-            folder.listing = await self.drive.past.children(folder.ino & FILE_MASK, epoch)
-        for entry, inode in folder.listing:
-            if entry.cookie <= cookie:
-                continue
+        if cookie < 2 or folder.past is None:
+            folder.past = await self.drive.past.children(folder.ino & FILE_MASK, self.drive.doors.epoch_of(view))
+        first = bisect_right(folder.past, cookie, key=lambda child: child[0].cookie)
+        for entry, inode in islice(folder.past, first, None):
             if not pyfuse3.readdir_reply(token, entry.name, attributes_of(inode, view, PAST_TIMEOUT_S), entry.cookie):
                 return
 
-    def _list_door(self, ino: int, cookie: int, token: pyfuse3.ReaddirToken) -> None:
-        for entry in self.drive.doors.entries(ino):
-            if entry.cookie <= cookie:
+    def _list_door(self, folder: OpenFolder, cookie: int, token: pyfuse3.ReaddirToken) -> None:
+        doors = self.drive.doors
+        if cookie < 2 or folder.door is None:
+            folder.door = doors.entries(folder.ino)
+        first = bisect_right(folder.door, cookie, key=lambda entry: entry.cookie)
+        for entry in islice(folder.door, first, None):
+            try:
+                attributes = self.attributes(doors.behind(folder.ino, entry))
+            except Stale:  # deleted since the rewind
                 continue
-            if not pyfuse3.readdir_reply(token, entry.name, self.attributes(entry.ino), entry.cookie):
+            if not pyfuse3.readdir_reply(token, entry.name, attributes, entry.cookie):
                 return
 
     @guarded
