@@ -109,11 +109,17 @@ class Worker:
         if self._chance.random() < 0.5:
             self._close_point()
 
+    async def _restart(self) -> None:
+        """The core dies, or is stopped, and comes back; what was closed before is durable once it serves again."""
+        self._close_point()
+        await self._built.restart(crash=self._chance.random() < 0.7)
+        self._disk.fact(Promised(self._done, "synced"))
+
     # --- steps ---
 
     async def _step(self, nursery: trio.Nursery) -> None:
         size = self._chance.choice(SIZES)
-        match self._chance.choices(range(16), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4))[0]:
+        match self._chance.choices(range(17), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 1))[0]:
             case 0:
                 await self._write_new(size)
             case 1:
@@ -150,6 +156,8 @@ class Worker:
                     await trio.lowlevel.checkpoint()
                 else:
                     await self._waiting(trio.sleep(self._chance.uniform(0, 4)))
+            case 16:
+                await self._restart()
 
     def _bytes(self, size: int) -> bytes:
         return self._chance.randbytes(size)

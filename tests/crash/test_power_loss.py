@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from crash.engine_rounds import SEEDS, STEPS, crash_everywhere, record
-from kit.disk_journal import everything, freed, some, synced
+from kit.disk_journal import Survival, everything, freed, some, synced
 from kit.losing_disk import LosingDisk
 
 from cachefs.blocks import Block
@@ -87,6 +87,17 @@ def mark_covers_what_came_during_the_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Cuts, "_sync_to_mark", careless)
 
 
+def start_trusts_what_the_dead_core_wrote(patch: pytest.MonkeyPatch) -> None:
+    careful = Segments.load
+
+    def trusting(self: Segments) -> None:
+        careful(self)
+        self.take_unsynced()
+        self.directory_dirty = False
+
+    patch.setattr(Segments, "load", trusting)
+
+
 def log_is_not_replayed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("cachefs.recovery.replay", lambda *arguments: 0)
 
@@ -111,6 +122,7 @@ def shared_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
         (mark_is_written_before_the_sync, 5),
         (mark_covers_what_came_during_the_sync, 3),
         (log_is_not_replayed, 5),
+        (start_trusts_what_the_dead_core_wrote, 5),
         (kept_bytes_are_written_in_place, 50),  # needs no crash, only a look
         (shared_bytes_are_written_in_place, 50),
     ],
@@ -119,9 +131,14 @@ def test_careless_drive_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Sabotage, every: int
 ) -> None:
     sabotage(monkeypatch)
-    ways = {"nothing more": synced, "removals only": freed}
-    for seed in range(1, 9):
-        run = record(tmp_path / f"run {seed}", seed, STEPS)
-        if next(crash_everywhere(run, tmp_path / f"crash {seed}", ways, every=every), None) is not None:
-            return
-    pytest.fail("no loss was found")
+    ways: dict[str, Survival] = {"nothing more": synced, "removals only": freed}
+    assert any(is_found_out(tmp_path / str(seed), seed, ways, every) for seed in range(1, 9))
+
+
+def is_found_out(place: Path, seed: int, ways: dict[str, Survival], every: int) -> bool:
+    is_missed = False
+    try:
+        run = record(place / "run", seed, STEPS)
+    except* FileNotFoundError:  # after a restart the worker itself misses what it had closed
+        is_missed = True
+    return is_missed or next(crash_everywhere(run, place / "crash", ways, every=every), None) is not None
