@@ -1,9 +1,10 @@
 """Drives for the tests of vfs: each a copy of one fresh state, because making one costs more than most tests."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from kit.drive_builder import DriveBuilder
 from kit.fake_clock import FakeClock
 from kit.still_drive import StillDrive
 
@@ -27,3 +28,10 @@ def still(tmp_path: Path, fresh_state: Path) -> Iterator[StillDrive]:
         drive.assert_sound()
     finally:
         drive.abandon()
+
+
+@pytest.fixture
+async def running(tmp_path: Path, autojump_clock: object) -> AsyncIterator[DriveBuilder]:
+    """A drive with its background tasks, in time that passes by itself when everybody waits."""
+    async with DriveBuilder(tmp_path / "running") as built:
+        yield built

@@ -34,7 +34,8 @@ def replaced(before: Bytes, low: int, high: int, block: int, offset: int) -> Byt
 
 @given(changes)
 def test_every_byte_is_where_the_last_replacement_put_it(given_changes: list) -> None:
-    window, model = Window(), [None] * SIZE
+    window = Window()
+    model: Bytes = [None] * SIZE
     for (low, high), block, shift in given_changes:
         before = model
         model = replaced(before, low, high, block, low + shift)

@@ -82,7 +82,7 @@ TIMES = ["keep", "keep", "keep", "delete", "reap", "reap a little", "close", "di
 steps = st.tuples(st.sampled_from([*CHANGES, *CHANGES, *TIMES]), names, st.integers(0, 5))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(steps, min_size=15, max_size=50), st.booleans())
 def test_kept_epochs_stay_and_nothing_else_does(fresh_state: Path, plan: list, is_tight: bool) -> None:
     folder = Path(tempfile.mkdtemp())

@@ -173,7 +173,7 @@ def test_two_names_of_one_file_stay_when_one_is_renamed_onto_the_other(planted: 
 
 
 def test_replacing_a_file_removes_it(planted: StillDrive) -> None:
-    gone = planted.inode("other")
+    gone: Inode = planted.inode("other")
     assert rename(planted, "file", "other") is gone
     with pytest.raises(NotFound):
         planted.drive.inodes.get(gone.ino)

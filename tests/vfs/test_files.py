@@ -1,0 +1,166 @@
+"""Writing: what is kept is never touched, what nobody else sees is written in place, what is refused leaves order."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kit.still_drive import StillDrive, UnsyncedDisk
+
+from vfs.errors import DataLost, FileTooLarge, InvalidArgument, NoSpace
+from vfs.extents import WINDOW_BYTES
+from vfs.files import MAX_FILE_BYTES
+
+
+class RefusingDisk(UnsyncedDisk):  # type: ignore[misc]
+    """Refuses the writes whose number is in `refused`, counted from 1, to segments only."""
+
+    def __init__(self) -> None:
+        self.refused: set[int] = set()
+        self.error = errno.ENOSPC
+        self.is_counting = False
+        self.writes = 0
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> None:
+        if self.is_counting:
+            self.writes += 1
+            if self.writes in self.refused:
+                raise OSError(self.error, "refused")
+        super().pwrite(fd, data, offset)
+
+
+@pytest.fixture
+def refusing(tmp_path: Path, fresh_state: Path) -> StillDrive:
+    """A drive whose `disk` can be told to refuse."""
+    return StillDrive.opened(tmp_path / "refusing", fresh_state, disk=RefusingDisk())
+
+
+def refuse(still: StillDrive, *numbers: int, error: int = errno.ENOSPC) -> RefusingDisk:
+    disk = still.disk
+    assert isinstance(disk, RefusingDisk)
+    disk.refused, disk.error, disk.writes, disk.is_counting = set(numbers), error, 0, True
+    return disk
+
+
+@pytest.mark.parametrize(("error", "raised"), [(errno.ENOSPC, NoSpace), (errno.EIO, DataLost)])
+@pytest.mark.parametrize("length", [2000, 200_000])
+def test_a_write_refused_in_the_middle_leaves_what_was_written(
+    length: int, error: int, raised: type[Exception], refusing: StillDrive
+) -> None:
+    """It crosses a window, so it takes two steps; the second is refused. The inode agrees with its extents."""
+    start = WINDOW_BYTES - length // 2
+    refusing.do(refusing.write, "a", b"")
+    refuse(refusing, 2, error=error)
+    with pytest.raises(raised):
+        refusing.do(refusing.write, "a", b"x" * length, start)
+    refuse(refusing)
+    inode = refusing.inode("a")
+    assert (inode.size, inode.mapped) == (WINDOW_BYTES, length // 2)
+    refusing.assert_sound()
+    refusing.die()
+    assert refusing.inode("a").size == WINDOW_BYTES
+    refusing.do(refusing.truncate, "a", WINDOW_BYTES + 10)
+    tail = refusing.do(refusing.drive.files.read, refusing.inode("a"), WINDOW_BYTES - 5, 100)
+    assert bytes(tail) == b"xxxxx" + bytes(10)
+    refusing.assert_sound()
+
+
+def test_a_refused_first_write_leaves_no_block(refusing: StillDrive) -> None:
+    refusing.do(refusing.write, "a", b"")
+    refuse(refusing, 1)
+    with pytest.raises(NoSpace):
+        refusing.do(refusing.write, "a", b"x" * 100)
+    refuse(refusing)
+    assert (refusing.inode("a").size, refusing.rows("blocks")) == (0, [])
+    refusing.do(refusing.write, "a", b"y" * 100)
+    assert refusing.do(refusing.read, "a") == b"y" * 100
+    refusing.assert_sound()
+
+
+def blocks_of(still: StillDrive, path: str) -> list[int]:
+    inode = still.inode(path)
+    return [piece.block for piece in still.drive.contents.pieces(inode.content, 0, inode.size)]
+
+
+def test_what_nobody_else_sees_is_overwritten_in_place(still: StillDrive) -> None:
+    still.do(still.write, "a", b"x" * 100)
+    before = blocks_of(still, "a")
+    still.do(still.write, "a", b"y" * 10, 20)
+    assert blocks_of(still, "a") == before
+    assert still.do(still.read, "a") == b"x" * 20 + b"y" * 10 + b"x" * 70
+
+
+def test_what_a_snapshot_sees_is_never_written(still: StillDrive) -> None:
+    still.do(still.write, "a", b"x" * 100)
+    old = blocks_of(still, "a")[0]
+    still.snap()
+    still.do(still.write, "a", b"y" * 10, 20)
+    still.do(still.write, "a", b"z" * 10, 100)
+    new = blocks_of(still, "a")
+    assert new.count(old) == 2
+    assert len(new) == 4
+
+
+def test_appending_fills_the_block_behind(still: StillDrive) -> None:
+    still.do(still.write, "a", b"x" * 10)
+    for number in range(1, 20):
+        still.do(still.write, "a", bytes([number]) * 10, 10 * number)
+    assert len(set(blocks_of(still, "a"))) <= 2
+
+
+def test_writing_nothing_changes_nothing(still: StillDrive) -> None:
+    still.do(still.write, "a", b"x")
+    before = still.rows("inodes")
+    still.do(still.drive.files.write, still.inode("a"), 10, b"", 0)
+    assert still.rows("inodes") == before
+
+
+def test_a_file_has_a_largest_size(still: StillDrive) -> None:
+    still.do(still.write, "a", b"x")
+    for call in [(still.write, "a", b"x", MAX_FILE_BYTES), (still.truncate, "a", MAX_FILE_BYTES + 1)]:
+        with pytest.raises(FileTooLarge):
+            still.do(*call)
+    with pytest.raises(InvalidArgument):
+        still.do(still.truncate, "a", -1)
+    still.do(still.write, "a", b"y", MAX_FILE_BYTES - 1)
+    assert bytes(still.do(still.drive.files.read, still.inode("a"), MAX_FILE_BYTES - 2, 10)) == b"\0y"
+
+
+def test_a_full_budget_refuses_before_anything_changed(still: StillDrive) -> None:
+    still.limit_bytes = 1 << 20
+    still.rest()
+    still.do(still.write, "a", b"x")
+    before = still.rows("inodes")
+    with pytest.raises(NoSpace):
+        still.do(still.write, "a", bytes(2 << 20), 1)
+    assert still.rows("inodes") == before
+
+
+writes = st.tuples(
+    st.one_of(st.integers(0, 300), st.integers(WINDOW_BYTES - 200, WINDOW_BYTES + 100)), st.integers(1, 250)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(plan=st.lists(st.tuples(writes, st.booleans()), max_size=20))
+def test_reads_at_any_offset_give_the_last_bytes_written(
+    plan: list, tmp_path_factory: pytest.TempPathFactory, fresh_state: Path
+) -> None:
+    still = StillDrive.opened(tmp_path_factory.mktemp("drive") / "state", fresh_state)
+    still.do(still.write, "a", b"")
+    near, far = bytearray(600), bytearray(600)  # the file's start, and the bytes around the first line
+    for number, ((offset, length), is_kept) in enumerate(plan):
+        data = bytes([1 + number]) * length
+        still.do(still.write, "a", data, offset)
+        part, low = (near, 0) if offset < 600 else (far, WINDOW_BYTES - 300)
+        part[offset - low : offset - low + length] = data
+        if is_kept:
+            still.snap()
+    still.do(still.truncate, "a", WINDOW_BYTES + 300)
+    inode = still.inode("a")
+    if inode.size:
+        assert bytes(still.do(still.drive.files.read, inode, 0, 600)) == near[:600]
+        assert bytes(still.do(still.drive.files.read, inode, WINDOW_BYTES - 300, 700)) == far[:600].ljust(600, b"\0")
+    still.assert_sound()
+    still.abandon()
