@@ -13,6 +13,7 @@ default:
     @'{{ just_executable() }}' --list --unsorted
 
 # Run a drive from this clone: state in ./.drive, mounted on ./drive; the first start makes it
+[no-exit-message]
 serve *args:
     .venv/bin/hybrid-drive serve --state ./.drive --mount ./drive "$@"
 
