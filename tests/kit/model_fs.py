@@ -29,6 +29,7 @@ from vfs.errors import (
 
 PAGE_BYTES = 4096
 NOREPLACE, EXCHANGE = 1, 2
+NOBODY = Caller(0, 0, 0)  # what the drive tidies away by itself
 
 
 class SparseBytes:
@@ -312,6 +313,73 @@ class ModelFs:
 
     def snapshot(self, name: str, *, is_held: bool = False) -> None:
         self.snapshots[name] = ModelSnapshot(copy.deepcopy(self.root), is_held)
+
+    def restore(self, path: list[bytes], name: str, caller: Caller) -> None:
+        """Bring one path back; everything brought back is a new inode, what was there is taken apart."""
+        past = self.snapshots[name].root
+        for step in path:
+            past = _existing(past, past, step)
+        new = self._brought_back(past, caller)
+        if not path:
+            self._replace_root(new, caller)
+            return
+        folder = self.root
+        for step in path[:-1]:
+            folder = _existing(folder, folder, step)
+        _check(folder, folder, path[-1])
+        place, old = folder.names.get(path[-1], (-1, None))
+        if old is not None and old.is_file and new.is_file:
+            for parent, other, at in [
+                (p, n, a) for _, p in walk(self.root) for n, (a, i) in p.names.items() if i is old
+            ]:
+                parent.names[other] = (at, new)
+                new.links += 1
+                old.links -= 1
+                self.changed(parent, caller, contents=True)
+            self.changed(old, caller)
+        else:
+            if old is not None and (old.is_folder or new.is_folder):
+                self._take_apart(folder, path[-1])
+                place = -1
+            elif old is not None:
+                old.links -= 1
+                self.changed(old, caller)
+            if place < 0:
+                place, folder.next_place = folder.next_place, folder.next_place + 1
+            folder.names[path[-1]] = (place, new)
+            new.links = 1
+        self.changed(folder, caller, contents=True)
+
+    def _brought_back(self, past: ModelInode, caller: Caller) -> ModelInode:
+        new = copy.deepcopy(past)
+        for _, inode in walk(new):
+            inode.links = 0
+        for _, inode in walk(new):
+            inode.ctime_ns, inode.actor_id = self._clock.now_ns(), caller.actor_id
+            for _, below in inode.listed():
+                below.links += 1
+        return new
+
+    def _take_apart(self, folder: ModelInode, name: bytes) -> None:
+        _, old = folder.names.pop(name)
+        for _, inode in walk(old):
+            for _, below in inode.listed():
+                below.links -= 1
+                self.changed(below, NOBODY)
+        old.links -= 1
+        self.changed(old, NOBODY)
+        self.changed(folder, NOBODY, contents=True)
+
+    def _replace_root(self, new: ModelInode, caller: Caller) -> None:
+        root = self.root
+        for name in list(root.names):
+            self._take_apart(root, name)
+        for name, inode in new.listed():
+            root.names[name] = (root.next_place, inode)
+            root.next_place += 1
+            self.changed(root, caller, contents=True)
+        root.mode, root.uid, root.gid, root.xattrs = new.mode, new.uid, new.gid, new.xattrs
+        root.actor_id = caller.actor_id
 
 
 def _check(root: ModelInode, folder: ModelInode, name: bytes) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.lowlevel
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from kit.model_fs import ModelFs, ModelInode, walk
+from kit.model_fs import ModelFs, ModelInode, ModelSnapshot, walk
 from kit.still_drive import StillDrive, run
 from model.drive_seen import (  # type: ignore[import-not-found]
     adopt,
@@ -31,10 +33,12 @@ from model.drive_seen import (  # type: ignore[import-not-found]
 import vfs.contents
 import vfs.inodes
 import vfs.snapshots
+from vfs.actors import Caller
 from vfs.drive import Drive
 from vfs.errors import Refused, VfsError
 from vfs.ids import ATTIC, FIRST_FILE, ROOT, WORKSHOP
 from vfs.inodes import Inode
+from vfs.restore import Restores
 
 LINE = 64 << 20
 NAMES = [b"a", b"b", b"B", "Größe".encode()]
@@ -309,6 +313,41 @@ class DriveMachine(RuleBasedStateMachine):
         else:
             self.drive.snapshots.delete(name)
             del self.model.snapshots[name]
+
+    @precondition(lambda self: self.model.snapshots)
+    @rule(spot=spots, which=spots, uid=uids)
+    def restore(self, spot: int, which: int, uid: int) -> None:
+        name = sorted(self.model.snapshots)[which % len(self.model.snapshots)]
+        paths = [path for path, _ in walk(self.model.snapshots[name].root)]
+        path, caller = paths[spot % len(paths)], self.still.as_user(uid)
+        self.clock.advance(1.1)
+        before, jobs = self.model.copy(), len(self.drive.jobs.all())
+        self.both(
+            lambda: run(self.brought_back, path, name, caller),
+            lambda: self.model.restore(path.split(b"/")[1:], name, caller),
+        )
+        if len(self.drive.jobs.all()) > jobs:
+            newest = self.drive.jobs.all()[0]
+            assert newest.state == "done"
+            assert newest.undo_snapshot is not None
+            self.model.snapshots[newest.undo_snapshot] = ModelSnapshot(before.root, True)
+            self.still.reap()
+            self.drive.cuts.log()
+            self.acknowledge()
+
+    async def brought_back(self, path: bytes, name: str, caller: Caller) -> None:
+        restores = Restores(self.drive, trio.lowlevel.checkpoint, lambda folder, entry: None)
+        refusal: VfsError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.drive.cuts.run)
+            try:
+                job = await restores.begin(path, self.drive.snapshots.get(name), None, caller)
+                await restores.run(job, caller)
+            except VfsError as error:
+                refusal = error
+            nursery.cancel_scope.cancel()
+        if refusal is not None:
+            raise refusal
 
     # --- what happens in the background ---
 

@@ -14,7 +14,7 @@ from model.drive_machine import DriveMachine  # type: ignore[import-not-found]
 
 from vfs.state import make_state
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_DRIVE_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_DRIVE_EXAMPLES", "60"))
 
 
 @pytest.mark.timeout(60 + EXAMPLES)
