@@ -5,6 +5,8 @@ steps, as `rm -r` would, each name leaving its history behind. The workshop, whe
 same way after a crash.
 """
 
+from itertools import pairwise
+
 from cachefs.database import Database
 from vfs.actors import Caller
 from vfs.ids import ATTIC, WORKSHOP
@@ -41,14 +43,23 @@ class Attic:
         """Remove a few names. True while there is more to do."""
         if not self._path:
             if self._namespace.is_empty(ATTIC):
+                self._namespace.may_be_detached = False
                 return False
             self._path = [int(ATTIC)]
+        self._turn_back()
         with self._database.operation:
             for _ in range(NAMES_PER_STEP):
                 if not self._path:
                     break
                 self._remove_one()
         return True
+
+    def _turn_back(self) -> None:
+        """Leave folders that somebody, who still had them, moved out of here since the last step."""
+        for depth, (above, folder) in enumerate(pairwise(self._path), 1):
+            if all(parent != above for parent, _ in self._namespace.parents(folder)):
+                del self._path[depth:]
+                return
 
     def _remove_one(self) -> None:
         folder = self._path[-1]

@@ -57,14 +57,10 @@ class Jobs:
         except KeyError:
             raise NotFound(f"there is no job {number}") from None
 
-    def record(
-        self, kind: str, path: bytes, target: bytes | None, at: str, undo_snapshot: str, undoes: int | None = None
-    ) -> Job:
+    def record(self, kind: str, path: bytes, target: bytes | None, at: str, undoes: int | None = None) -> Job:
         """A new job that begins now."""
         number = self._counters.next("job")
-        job = Job(
-            number, kind, "building", path, target, undoes, at, undo_snapshot, 0, 0, self._clock.now_ns(), None, None
-        )
+        job = Job(number, kind, "building", path, target, undoes, at, None, 0, 0, self._clock.now_ns(), None, None)
         self._write("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._row(job))
         self._jobs[number] = job
         return job
@@ -73,9 +69,10 @@ class Jobs:
         """So far; kept in memory, the row follows at the end."""
         self._jobs[number] = replace(self._jobs[number], done=done, total=total)
 
-    def finish(self, number: int) -> None:
-        """It is done. In the transaction that made it visible."""
-        self._close(replace(self._jobs[number], state="done", finished_ns=self._clock.now_ns()))
+    def finish(self, number: int, undo_snapshot: str) -> None:
+        """It is done, and `undo_snapshot` leads back. In the transaction that made it visible."""
+        job = replace(self._jobs[number], state="done", undo_snapshot=undo_snapshot)
+        self._close(replace(job, finished_ns=self._clock.now_ns()))
 
     def mark_undone(self, number: int) -> None:
         """An undo has taken it back."""
@@ -92,8 +89,9 @@ class Jobs:
     def _close(self, job: Job) -> None:
         self._jobs[job.number] = job
         self._write(
-            "UPDATE jobs SET state = ?, done = ?, total = ?, finished_ns = ?, error = ? WHERE job = ?",
-            (job.state, job.done, job.total, job.finished_ns, job.error, job.number),
+            "UPDATE jobs SET state = ?, undo_snapshot = ?, done = ?, total = ?, finished_ns = ?, error = ?"
+            " WHERE job = ?",
+            (job.state, job.undo_snapshot, job.done, job.total, job.finished_ns, job.error, job.number),
         )
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:

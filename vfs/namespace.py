@@ -10,8 +10,8 @@ import stat
 from cachefs.database import Database
 from vfs.actors import Caller
 from vfs.epochs import Epochs
-from vfs.errors import Exists, InvalidArgument, IsAFolder, NotAFolder, NotEmpty, NotFound, NotPermitted
-from vfs.ids import Ino
+from vfs.errors import Exists, InvalidArgument, IsAFolder, NotAFolder, NotEmpty, NotFound, NotPermitted, Stale
+from vfs.ids import ATTIC, ROOT, Ino
 from vfs.inodes import Inode, Inodes
 from vfs.names import check_new_name, fold
 
@@ -30,6 +30,7 @@ class Namespace:
         self._database = database
         self._inodes = inodes
         self._epochs = epochs
+        self.may_be_detached = True  # False while nothing hangs in the attic
 
     # --- finding ---
 
@@ -51,6 +52,28 @@ class Namespace:
         """Every name of an inode: (folder, name)."""
         return self._database.rows("SELECT parent, name FROM dentries WHERE ino = ?", (ino,))
 
+    def is_detached(self, ino: int) -> bool:
+        """Whether every name of the inode lies in the attic: a restore replaced it, and it is about to be reaped."""
+        if not self.may_be_detached:
+            return False
+        parents = self.parents(ino)
+        return bool(parents) and all(self._hangs(parent) for parent, _ in parents)
+
+    def _hangs(self, folder: int) -> bool:
+        while folder not in (ROOT, ATTIC):
+            row = self._database.row("SELECT parent FROM dentries WHERE ino = ?", (folder,))
+            if row is None:
+                return False
+            folder = row[0]
+        return folder == ATTIC
+
+    def _taking(self, parent: int) -> Inode:
+        """A folder that is about to take a name. Raises Stale for one that will be reaped, with all in it."""
+        folder = self._folder(parent)
+        if self.is_detached(parent):
+            raise Stale("the folder was replaced")
+        return folder
+
     def _folder(self, parent: int) -> Inode:
         folder = self._inodes.get(parent)
         if not folder.is_folder:
@@ -64,8 +87,11 @@ class Namespace:
     def create(
         self, parent: int, name: bytes, mode: int, caller: Caller, *, rdev: int = 0, target: bytes | None = None
     ) -> Inode:
-        """Make a file, folder, symlink (`target`) or special file; `mode` has the type. Raises Exists, NotFound."""
-        folder = self._folder(parent)
+        """Make a file, folder, symlink (`target`) or special file; `mode` has the type.
+
+        Raises Exists, NotFound, Stale.
+        """
+        folder = self._taking(parent)
         check_new_name(parent, name)
         if self.find(parent, name) is not None:
             raise Exists("the name is taken")
@@ -83,7 +109,7 @@ class Namespace:
 
     def link(self, inode: Inode, parent: int, name: bytes, caller: Caller) -> None:
         """Give an inode one more name. Raises NotPermitted for folders, NotFound for an orphan."""
-        folder = self._folder(parent)
+        folder = self._taking(parent)
         check_new_name(parent, name)
         if inode.is_folder:
             raise NotPermitted("a folder has exactly one name")
@@ -159,7 +185,10 @@ class Namespace:
         """rename(2) with RENAME_NOREPLACE and RENAME_EXCHANGE. Returns the inode that lost its name, if any."""
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument("unknown rename flags")
-        source, target = self._folder(parent), self._folder(to_parent)
+        source = self._taking(parent) if flags == RENAME_EXCHANGE else self._folder(parent)
+        target = self._taking(to_parent)
+        if to_parent == ATTIC:
+            self.may_be_detached = True
         check_new_name(parent, name)
         check_new_name(to_parent, to_name)
         inode = self._existing(parent, name)

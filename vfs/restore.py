@@ -1,12 +1,14 @@
 """Restore: bring a file, a folder or the whole drive back to a kept state. Metadata only, at once or not at all.
 
-    1 a held snapshot of now, so that everything can be taken back
-    2 the wanted tree is built in the workshop, with new inodes, in short steps; nobody sees it
-    3 one short transaction swaps it in; what was there is hung up in the attic and reaped later
+    1 the wanted tree is built in the workshop, with new inodes, in short steps; nobody sees it
+    2 a held snapshot of now, so that everything can be taken back
+    3 without an await after 2, one short transaction swaps the tree in; what was there is hung up in the attic and
+      reaped later
 
+Building takes minutes, and people go on working meanwhile: the snapshot comes last, so that it holds their work too.
 Nothing but the kernel changes an existing regular inode (I6): a program that has the old file open keeps writing to the
 old file, which has lost its name. A crash before step 3 leaves the drive as it was, after it as wanted. The root cannot
-be swapped; its entries are, and its attributes set. Undo is a restore to the held snapshot of step 1: it lists what was
+be swapped; its entries are, and its attributes set. Undo is a restore to the held snapshot of step 2: it lists what was
 changed since, and wants `force` if anything was.
 """
 
@@ -85,12 +87,13 @@ class Restores:
         """
         past = self._past_of(path, snapshot)
         place = target if target is not None else path
-        await self._collect()
-        await self._drive.cuts.wait_cut()
-        live = self._live_of(place)
-        return await self._drive.past.in_thread(
-            lambda query: summed(differences(query, past, snapshot.epoch, live), place)
-        )
+        with self._drive.snapshots.using(snapshot):
+            await self._collect()
+            await self._drive.cuts.wait_cut()
+            live = self._live_of(place)
+            return await self._drive.past.in_thread(
+                lambda query: summed(differences(query, past, snapshot.epoch, live), place)
+            )
 
     def _past_of(self, path: bytes, snapshot: Snapshot) -> int:
         ino = self._drive.past.resolve(ROOT, split(path), snapshot.epoch)
@@ -119,16 +122,21 @@ class Restores:
     # --- doing ---
 
     async def begin(self, path: bytes, snapshot: Snapshot, target: bytes | None, caller: Caller) -> Job:
-        """Record a restore and make its held snapshot. Run it with `run`. Raises NotFound, Exists, InvalidArgument."""
+        """Record a restore. Run it with `run`. Raises NotFound, Exists, InvalidArgument."""
         self._past_of(path, snapshot)
-        if target is not None:
-            place = self._place_of(target)
-            if self._drive.namespace.find(*place) is not None:
-                raise Exists(f"there is something at {show(target)} already")
-        elif split(path):
-            self._place_of(path)
-        undo = await self._keep("before-restore")
-        return self._drive.jobs.record("restore", b"/".join(split(path)), target, snapshot.name, undo.name)
+        place = b"/".join(split(path))
+        self._goal_of(target if target is not None else place, is_free=target is not None)
+        await self._drive.cuts.gate.wait_open()
+        return self._drive.jobs.record("restore", place, target, snapshot.name)
+
+    def _goal_of(self, path: bytes, *, is_free: bool) -> Place | None:
+        """The place of a path as things are now, None for the root. Raises NotFound; Exists if it should be free."""
+        if not split(path) and not is_free:
+            return None
+        goal = self._place_of(path)
+        if is_free and self._drive.namespace.find(*goal) is not None:
+            raise Exists(f"there is something at {show(path)} already")
+        return goal
 
     async def begin_undo(self, number: int, force: bool) -> Job:
         """Record the undo of a restore. Raises NotFound, Refused, ChangedSince."""
@@ -140,12 +148,8 @@ class Restores:
             since = await self.plan(done.path, self._drive.snapshots.get(done.at), done.target)
             if not since.is_empty:
                 raise ChangedSince(since)
-        undo = await self._keep("before-undo")
-        return self._drive.jobs.record("undo", done.path, done.target, done.undo_snapshot, undo.name, undoes=number)
-
-    async def _keep(self, label: str) -> Snapshot:
-        await self._collect()
-        return await self._drive.snapshots.create(label, is_held=True)
+        await self._drive.cuts.gate.wait_open()
+        return self._drive.jobs.record("undo", done.path, done.target, done.undo_snapshot, undoes=number)
 
     async def run(self, job: Job, caller: Caller) -> None:
         """Do a recorded job; its record says how it ended. Raises nothing but what ends the core."""
@@ -177,18 +181,30 @@ class Restores:
                 lambda done, found: drive.jobs.progress(job.number, done, found),
             )  # fmt: skip
             await copying.copy(past, hidden)
-        place = job.target if job.target is not None else job.path
-        await drive.cuts.gate.wait_open()
-        with drive.database.operation:
-            if split(place):
-                told = self._swap(self._place_of(place), hidden if past is not None else None, caller)
-            else:
-                told = self._swap_root(hidden, caller)
-            drive.jobs.finish(job.number)
-            if job.undoes is not None:
-                drive.jobs.mark_undone(job.undoes)
+        self._goal_of_job(job)
+        await self._collect()
+        undo = await drive.snapshots.create(f"before-{job.kind}", is_held=True)
+        # No await from here on: what is taken away is exactly what the snapshot holds.
+        try:
+            with drive.database.operation:
+                goal = self._goal_of_job(job)
+                if goal is not None:
+                    told = self._swap(goal, hidden if past is not None else None, caller)
+                else:
+                    told = self._swap_root(hidden, caller)
+                drive.jobs.finish(job.number, undo.name)
+                if job.undoes is not None:
+                    drive.jobs.mark_undone(job.undoes)
+        except VfsError:
+            drive.snapshots.hold(undo.name, False)
+            drive.snapshots.delete(undo.name)
+            raise
         for parent, name in told:
             self._changed(parent, name)
+
+    def _goal_of_job(self, job: Job) -> Place | None:
+        place = job.target if job.target is not None else job.path
+        return self._goal_of(place, is_free=job.kind == "restore" and job.target is not None)
 
     def _swap(self, place: Place, hidden: bytes | None, caller: Caller) -> list[Place]:
         """Put the hidden tree at the place; if it is None, nothing stands there afterwards."""

@@ -2,7 +2,7 @@
 
 import pyfuse3
 
-from vfs.errors import InvalidArgument
+from vfs.errors import InvalidArgument, Stale
 from vfs.fuse.attributes import attributes_of
 from vfs.fuse.base import Base
 from vfs.fuse.errno import guarded
@@ -33,6 +33,8 @@ class AttributeOperations(Base):
         inode = self.drive.inodes.get(ino)
         actor_id = self.drive.actors.local(ctx.uid)
         if fields.update_size:
+            if fh is None and self.drive.namespace.is_detached(ino):
+                raise Stale("the file was replaced")
             await self.drive.undo_epochs.before_content(inode, actor_id)
             await self.drive.files.truncate(inode, attr.st_size, actor_id)
         if fields.update_mode:

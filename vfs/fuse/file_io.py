@@ -5,7 +5,7 @@ import stat
 
 import pyfuse3
 
-from vfs.errors import BadHandle, DataLost, ReadOnly
+from vfs.errors import BadHandle, DataLost, ReadOnly, Stale
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.fuse.attributes import attributes_of
 from vfs.fuse.base import Base, OpenFile
@@ -39,6 +39,8 @@ class FileOperations(Base):
         if is_writable:
             await self.enter(ino, is_removal=bool(flags & os.O_TRUNC))
         inode = self.drive.inodes.get(ino)
+        if is_writable and self.drive.namespace.is_detached(ino):
+            raise Stale("the file was replaced")  # the kernel looks its path up again
         actor_id = self.drive.actors.local(ctx.uid)
         if flags & os.O_TRUNC:
             await self.drive.undo_epochs.before_content(inode, actor_id)
