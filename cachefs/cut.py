@@ -27,7 +27,8 @@ acknowledged any more, and the core ends.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from cloud_tier.clock import Clock
 log = logging.getLogger(__name__)
 
 CHECKPOINT_WAL_BYTES = 8 << 20
+DISTRUST = "distrust"  # in the folder of the intent logs: a sync failed in the last life
 PENDING_STATEMENTS = 2000  # written out to the log beyond this, to bound memory
 
 
@@ -210,14 +212,28 @@ class Cuts:
     def _sync_to_mark(self, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
         self._sync_segments(unsynced)
         intents.mark(length)
-        intents.sync()
+        with self._trusting():
+            intents.sync()
 
     def _sync_segments(self, unsynced: list[Segment]) -> None:
-        for segment in unsynced:
-            self._disk.sync(segment.fd)
-        if self._segments.directory_dirty:
-            self._segments.directory_dirty = False
-            self._disk.sync_directory(self._segments.directory)
+        with self._trusting():
+            for segment in unsynced:
+                self._disk.sync(segment.fd)
+            if self._segments.directory_dirty:
+                self._segments.directory_dirty = False
+                self._disk.sync_directory(self._segments.directory)
+
+    @contextmanager
+    def _trusting(self) -> Iterator[None]:
+        """Around a sync. If it fails, the kernel may call the same bytes synced the next time, though they are not on
+        the disk: a sign is left for the next start, which then believes only what was durable before.
+        """
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):
+                self._disk.close(self._disk.open(self._directory / DISTRUST, create=True))
+            raise
 
     async def cut(self) -> None:
         """Make one cut now. Only `run`, and the start and end of the drive when `run` is not running, call this.
@@ -299,7 +315,8 @@ class Cuts:
         if self._wal_fd < 0:
             self._wal_fd = self._disk.open(self._database.wal_path, create=False)
             self._disk.sync_directory(self._database.path.parent)
-        self._disk.sync(self._wal_fd)
+        with self._trusting():
+            self._disk.sync(self._wal_fd)
 
     def _tidy(self, old: IntentLog | None) -> None:
         if old is not None:

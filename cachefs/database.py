@@ -223,6 +223,19 @@ class Database:
         except apsw.Error as error:
             raise StorageBroken(f"the database could not be brought up to date: {error}") from error
 
+    def rewrite_log(self) -> None:
+        """Move all of the write-ahead log into the database, syncing both, and start it anew. Before `begin`.
+
+        For a start after a failed sync: pages that the kernel counts as written may not be on the disk. Raises
+        StorageBroken.
+        """
+        try:
+            self.connection.pragma("synchronous", "full")
+            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self.connection.pragma("synchronous", "normal")
+        except apsw.Error as error:
+            raise self.refused(error) from error
+
     def close(self) -> None:
         """Close the connection. An open transaction is rolled back."""
         self.connection.close()

@@ -2,6 +2,8 @@
 
 found                                    done
 intents of the last cut                  run again: all of them, or up to the last mark if the machine died
+the sign that a sync failed              intents run again up to the last mark, as if the machine had died; what
+                                         SQLite's log holds is moved into the database, so that it is written anew
 intents of a cut that never happened     removed: they hold nothing that was acknowledged
 bytes above a segment's bump pointer     cut off: no row names them
 entries of the free queue                punched, once the cut made here is durable
@@ -11,6 +13,7 @@ import logging
 from pathlib import Path
 
 from cachefs.cache import Cache
+from cachefs.cut import DISTRUST
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken
 from cachefs.intent_log import boot_id, replay
@@ -24,10 +27,14 @@ def wake(cache: Cache, state: Path, disk: Disk) -> int:
     Raises DatabaseDamaged, StorageBroken.
     """
     database, directory = cache.database, state / "intents"
+    is_distrusted = (directory / DISTRUST).exists()
+    if is_distrusted:
+        log.warning("a sync failed when the drive ran last: only what was durable before is brought back")
+        database.rewrite_log()
     database.begin()
     cut = cache.local_counters.last("cut")
     try:
-        count = replay(database, directory / f"{cut}.log", cut, boot_id())
+        count = replay(database, directory / f"{cut}.log", cut, b"" if is_distrusted else boot_id())
     except (ValueError, KeyError) as error:
         raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
     cache.counters.reload()
@@ -48,6 +55,7 @@ async def settle(cache: Cache, state: Path, disk: Disk) -> None:
     """Make what `wake` brought back durable; after this the drive may serve."""
     woken_from = cache.local_counters.last("cut")
     await cache.cuts.cut()
+    (state / "intents" / DISTRUST).unlink(missing_ok=True)
     for path in (state / "intents").glob("*.log"):
         if int(path.stem) <= woken_from:
             try:

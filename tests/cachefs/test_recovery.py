@@ -106,3 +106,27 @@ async def test_log_that_contradicts_itself_stops_the_start(tmp_path: Path) -> No
         async with bare_cache(tmp_path, is_running=False):
             pass
     assert path.exists()
+
+
+@pytest.mark.expected_log("a sync failed when the drive ran last")
+async def test_after_a_failed_sync_only_what_was_durable_before_is_believed(tmp_path: Path) -> None:
+    """The kernel may say that bytes are synced which it gave up before: a second sync proves nothing."""
+    plan = FaultPlan()
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan)) as cache:
+        put(cache, b"bytes")
+        say(cache, "synced", 1)
+        await cache.cuts.wait_synced()
+        put(cache, b"more bytes")
+        say(cache, "closed", 1)
+        cache.cuts.log()
+        plan.fail("sync")
+        with pytest.raises(StorageBroken):
+            await cache.cuts.wait_synced()
+        plan.assert_all_hit()
+    async with bare_cache(tmp_path, is_running=False) as cache:
+        assert said(cache) == {"synced": 1}
+        assert (tmp_path / "drive.db-wal").stat().st_size < (64 << 10)  # started anew
+        say(cache, "later", 1)
+        cache.cuts.log()
+    async with bare_cache(tmp_path, is_running=False) as cache:
+        assert said(cache) == {"synced": 1, "later": 1}  # and distrusted no longer
