@@ -140,7 +140,7 @@ class CoreService:
         with told():
             names = restore.split(os.fsencode(path))
         kept = self._drive.snapshots.all()
-        found = await self._drive.past.in_thread(lambda query: versions.versions(query, names, kept))
+        found = await self._drive.past.study(lambda query: versions.versions(query, names, kept))
         if not found:
             raise ServiceError(
                 "not_found", f"No kept state has a file {path}; nothing was ever saved there, or it is a folder."

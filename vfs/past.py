@@ -106,6 +106,7 @@ class Past:
         self._epochs = epochs
         self._reader = database.reader()
         self._one_thread = trio.CapacityLimiter(1)
+        self._students = trio.CapacityLimiter(2)
 
     def inode(self, ino: int, epoch: int) -> Inode | None:
         """One inode; a seek."""
@@ -136,6 +137,18 @@ class Past:
         """Run `work` with a query function over the last cut, which every kept epoch is part of."""
         await self._epochs.wait_visible()
         return await trio.to_thread.run_sync(work, self._query, limiter=self._one_thread)
+
+    async def study(self, work: Callable[[Query], T]) -> T:
+        """`in_thread` for what may take seconds, on a connection of its own: no reader of a file waits behind it."""
+        await self._epochs.wait_visible()
+        return await trio.to_thread.run_sync(self._study, work, limiter=self._students)
+
+    def _study(self, work: Callable[[Query], T]) -> T:
+        reader = self._database.reader()
+        try:
+            return work(lambda sql, parameters: reader.execute(sql, parameters).fetchall())
+        finally:
+            reader.close()
 
     def _query(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
         return self._reader.execute(sql, parameters).fetchall()

@@ -91,7 +91,7 @@ class Restores:
             await self._collect()
             await self._drive.cuts.wait_cut()
             live = self._live_of(place)
-            return await self._drive.past.in_thread(
+            return await self._drive.past.study(
                 lambda query: summed(differences(query, past, snapshot.epoch, live), place)
             )
 
@@ -250,6 +250,8 @@ class Restores:
         ]
         for name in names:
             namespace.rename(new.ino, name, ROOT, name, 0, caller)
+        if root.xattr_set is not None:
+            drive.inodes.released_sets.add(root.xattr_set)
         root.mode, root.uid, root.gid, root.xattr_set, root.xattrs = new.mode, new.uid, new.gid, new.xattr_set, None
         drive.inodes.touch(root, caller.actor_id)
         drive.attic.hang_up(WORKSHOP, hidden)

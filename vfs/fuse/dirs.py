@@ -70,7 +70,9 @@ class FolderOperations(Base):
     async def _list_past(self, folder: OpenFolder, cookie: int, token: pyfuse3.ReaddirToken) -> None:
         view = folder.ino >> VIEW_SHIFT
         if cookie < 2 or folder.past is None:
-            folder.past = await self.drive.past.children(folder.ino & FILE_MASK, self.drive.doors.epoch_of(view))
+            children = await self.drive.past.children(folder.ino & FILE_MASK, self.drive.doors.epoch_of(view))
+            self.drive.doors.epoch_of(view)  # deleted meanwhile, some of its names would have been missing
+            folder.past = children
         first = bisect_right(folder.past, cookie, key=lambda child: child[0].cookie)
         for entry, inode in islice(folder.past, first, None):
             if not pyfuse3.readdir_reply(token, entry.name, attributes_of(inode, view, PAST_TIMEOUT_S), entry.cookie):

@@ -13,6 +13,8 @@ from vfs.fuse.errno import guarded
 from vfs.ids import VIEW_SHIFT
 from vfs.inodes import Inode
 
+KEPT_WINDOWS = 4  # of a past file while it is open; a fragmented one has 16,384 extents in each
+
 
 class FileOperations(Base):
     """Handlers of open files. The kernel caches pages and writes them back; only it ever changes a file that exists."""
@@ -43,8 +45,9 @@ class FileOperations(Base):
             raise Stale("the file was replaced")  # the kernel looks its path up again
         actor_id = self.drive.actors.local(ctx.uid)
         if flags & os.O_TRUNC:
-            await self.drive.undo_epochs.before_content(inode, actor_id)
-            await self.drive.files.truncate(inode, 0, actor_id)
+            with self.drive.inodes.held(inode):
+                await self.drive.undo_epochs.before_content(inode, actor_id)
+                await self.drive.files.truncate(inode, 0, actor_id)
             if ctx.uid:
                 inode.mode &= ~(stat.S_ISUID | stat.S_ISGID if inode.mode & stat.S_IXGRP else stat.S_ISUID)
         return self._open(inode, flags, actor_id, is_barrier=ctx.pid == self.flusher_pid)
@@ -78,10 +81,15 @@ class FileOperations(Base):
         assert file.windows is not None
         pieces: list[Piece] = []
         for index in range(offset // WINDOW_BYTES, (end - 1) // WINDOW_BYTES + 1):
-            if index not in file.windows:
+            window = file.windows.get(index)
+            if window is None:
                 low = index * WINDOW_BYTES
-                file.windows[index] = await self.drive.past.pieces(inode.content, epoch, low, low + WINDOW_BYTES)
-            pieces += clip(file.windows[index], offset, end)
+                window = await self.drive.past.pieces(inode.content, epoch, low, low + WINDOW_BYTES)
+                self.drive.doors.epoch_of(file.view)  # deleted meanwhile, its extents would have read as holes
+                file.windows[index] = window
+                if len(file.windows) > KEPT_WINDOWS:
+                    del file.windows[next(iter(file.windows))]
+            pieces += clip(window, offset, end)
         return await self.drive.files.read_pieces(pieces, offset, end)
 
     @guarded
