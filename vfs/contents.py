@@ -119,8 +119,10 @@ class Contents:
         """Remove all from byte `size` on. Returns how many bytes less are covered."""
         self.flush()
         lost = 0
-        row = self._database.row("SELECT max(start + length) FROM extents WHERE content = ?", (content,))
-        end = row[0] or 0
+        row = self._database.row(
+            "SELECT start + length FROM extents WHERE content = ? ORDER BY start DESC LIMIT 1", (content,)
+        )
+        end = row[0] if row is not None else 0
         while size < end:
             start = self._database.row(
                 "SELECT min(start) FROM extents WHERE content = ? AND start + length > ? AND start >= ?",

@@ -7,7 +7,8 @@ million known inodes cost a dict entry each and not an object.
 
 import stat
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -230,6 +231,15 @@ class Inodes:
         inode.opens -= 1
         if not inode.opens and inode.nlink == 0:
             self._reap_if_unheld(inode.ino)
+
+    @contextmanager
+    def held(self, inode: Inode) -> Iterator[None]:
+        """While an operation awaits in the middle, the inode it works on stays in memory."""
+        self.opened(inode)
+        try:
+            yield
+        finally:
+            self.released(inode)
 
     def _reap_if_unheld(self, ino: int) -> None:
         if ino in self._lookups:

@@ -35,8 +35,9 @@ class AttributeOperations(Base):
         if fields.update_size:
             if fh is None and self.drive.namespace.is_detached(ino):
                 raise Stale("the file was replaced")
-            await self.drive.undo_epochs.before_content(inode, actor_id)
-            await self.drive.files.truncate(inode, attr.st_size, actor_id)
+            with self.drive.inodes.held(inode):
+                await self.drive.undo_epochs.before_content(inode, actor_id)
+                await self.drive.files.truncate(inode, attr.st_size, actor_id)
         if fields.update_mode:
             inode.mode = inode.mode & ~PERMISSION_BITS | attr.st_mode & PERMISSION_BITS
         if fields.update_uid:
