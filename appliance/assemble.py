@@ -4,6 +4,7 @@ Errors of the engine become the appliance's here: sentences with a way out.
 """
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +39,16 @@ def require_space(state: Path) -> None:
         raise DiskFull(state, free, LEAST_FREE_BYTES)
 
 
+def allow_open_files() -> None:
+    """Let this process have as many files open as it may: each segment of 256 MiB is one; a shell allows 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def open_drive(state: Path, config: Config) -> Drive:
     """Open the drive and recover. Raises StateMissing, OtherVersion, Damaged, DiskFull."""
     require_space(state)
+    allow_open_files()
     policy = CutPolicy(config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes)
     with _told(state):
         return await Drive.open(

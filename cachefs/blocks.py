@@ -98,9 +98,9 @@ class Blocks:
         return block
 
     def _shrink(self) -> None:
-        for _ in range(1000):
+        for _ in range(min(1000, len(self._loaded) - 1)):
             number, block = self._loaded.popitem(last=False)
-            if number in self._dirty:
+            if block.is_new or number in self._dirty:
                 self._loaded[number] = block
 
     def create(self, capacity: int, born: int) -> Block:
@@ -110,6 +110,8 @@ class Blocks:
         block = Block(number, None, 0, born, False, segment, offset, -capacity % 4096 + capacity)
         block.is_new = True
         self._loaded[number] = block
+        if len(self._loaded) > CACHED_BLOCKS + len(self._dirty):  # who only writes never misses one in `get`
+            self._shrink()
         return block
 
     def touch(self, block: Block) -> None:

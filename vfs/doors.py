@@ -28,6 +28,8 @@ from vfs.namespace import Namespace
 from vfs.snapshots import Snapshot, Snapshots
 
 MOST_PREVIOUS = 500
+MOST_LINKS = 100_000  # symlinks known at a time, about 300 bytes each
+SPARE_VIEWS = 100  # views of deleted snapshots that are not worth looking for
 FIRST_COOKIE = 2  # plus the snapshot's number; 1 and 2 are `.` and `..`
 
 
@@ -60,6 +62,7 @@ class Doors:
         self._places: dict[tuple[int, int, str], int] = {}
         self._links: dict[int, tuple[int, str]] = {}  # number of a symlink -> folder it was found in, snapshot name
         self._link_numbers: dict[tuple[int, str], int] = {}
+        self._last_link = 0
 
     def load(self) -> None:
         """Read the table of views."""
@@ -70,6 +73,12 @@ class Doors:
     def _remember(self, view: View) -> None:
         self._views[view.number] = view
         self._places[view.anchor, view.snapshot, view.door] = view.number
+        if len(self._views) > 2 * len(self._snapshots) + SPARE_VIEWS:
+            self._forget_deleted()
+
+    def _forget_deleted(self) -> None:
+        for view in [view for view in self._views.values() if self._snapshots.by_number(view.snapshot) is None]:
+            del self._views[view.number], self._places[view.anchor, view.snapshot, view.door]
 
     def is_anchor(self, folder: int) -> bool:
         """Whether the folder's `.snapshots` holds real past trees."""
@@ -146,9 +155,12 @@ class Doors:
         key = (folder, snapshot.name)
         number = self._link_numbers.get(key)
         if number is None:
-            number = in_view(LINKS_VIEW, len(self._links) + 1)
+            self._last_link += 1
+            number = in_view(LINKS_VIEW, self._last_link)
             self._links[number] = key
             self._link_numbers[key] = number
+            if len(self._links) > MOST_LINKS:  # whoever still has the oldest is told that it is stale, and asks anew
+                del self._link_numbers[self._links.pop(next(iter(self._links)))]
         return number
 
     def _thinned(self) -> list[Snapshot]:

@@ -153,6 +153,8 @@ class Inodes:
         inode.is_new = inode.is_dirty = True
         self._loaded[ino] = inode
         self._dirty.append(inode)
+        if len(self._loaded) > CACHED_INODES + len(self._dirty):  # who only makes files never misses one in `get`
+            self._shrink()
         return inode
 
     def touch(self, inode: Inode, actor_id: int | None = None) -> None:

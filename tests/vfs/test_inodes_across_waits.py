@@ -1,4 +1,4 @@
-"""An operation that waits keeps its inode in memory: two objects for one file would each write the other's work away."""
+"""An operation that waits keeps its inode in memory: of two objects for one file each would undo the other's work."""
 
 import os
 from collections.abc import AsyncIterator
