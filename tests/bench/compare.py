@@ -72,7 +72,8 @@ def conditions(sizes: workloads.Sizes) -> str:
     kind = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores kept awake, disk: {kind},"
-        f" load {os.getloadavg()[0]:.1f} before the run; {sizes.files:,} small files, {sizes.random_pages:,} random pages,"
+        f" load {os.getloadavg()[0]:.1f} before the run;"
+        f" {sizes.files:,} small files, {sizes.random_pages:,} random pages,"
         f" streams of {sizes.stream_bytes >> 20} MiB; medians of {ROUNDS} rounds, shares with their range"
     )
 
