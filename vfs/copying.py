@@ -38,7 +38,7 @@ _COPY_EXTENTS = (
 
 
 class Copying:
-    """One copy of a past tree. `report(done, found)` hears how far it is."""
+    """One copy of a past tree. `report(done, found)` hears how far it is; `admit` refuses when rows do not fit."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Copying:
         epoch: int,
         actor_id: int,
         report: Callable[[int, int], None],
+        admit: Callable[[], None],
     ) -> None:
         self._database = database
         self._cuts = cuts
@@ -65,6 +66,7 @@ class Copying:
         self._epoch = epoch
         self._actor_id = actor_id
         self._report = report
+        self._admit = admit
         self._links: dict[int, int] = {}  # past inode of a file with several names -> its copy
         self._done = 0
         self._found = 1
@@ -72,7 +74,7 @@ class Copying:
     async def copy(self, ino: int, name: bytes) -> int:
         """Copy what `ino` was, and all below it, to `name` in the workshop.
 
-        Returns the new inode number. Raises NotFound.
+        Returns the new inode number. Raises NotFound, NoSpace.
         """
         await self._cuts.gate.wait_open()
         past = self._past.inode(ino, self._epoch)
@@ -96,6 +98,7 @@ class Copying:
     async def _fill(self, folder: int, children: list[tuple[Entry, Inode]], folders: deque[tuple[int, int]]) -> None:
         index = 0
         while index < len(children):
+            self._admit()
             await self._cuts.gate.wait_open()
             began = time.perf_counter()
             with self._database.operation:

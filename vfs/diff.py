@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from vfs.extents import Piece
+from vfs.ids import NEVER
 from vfs.inodes import Inode
 from vfs.past import Query, children_as_of, inode_as_of
-from vfs.snapshots import NEVER
 
 NOW = NEVER - 1  # an epoch that only live rows reach
 CONTENTS_PER_QUERY = 400

@@ -27,6 +27,7 @@ from vfs.inodes import Inodes
 from vfs.jobs import Jobs
 from vfs.namespace import Namespace
 from vfs.past import Past
+from vfs.pruning import Pruning
 from vfs.reaper import Reaper
 from vfs.snapshots import Snapshots
 from vfs.state import DATABASE
@@ -66,7 +67,8 @@ class Drive:
         self.actors = Actors(database, counters)
         self.namespace = Namespace(database, self.inodes, self.epochs)
         self.files = Files(self.cache, self.contents, self.inodes, self.epochs)
-        self.snapshots = Snapshots(database, counters, self.epochs, self.contents, self.inodes, clock)
+        self.snapshots = Snapshots(database, counters, self.epochs, clock)
+        self.pruning = Pruning(database, self.contents, self.inodes)
         self.doors = Doors(database, counters, self.snapshots, self.namespace)
         self.past = Past(database, self.epochs)
         self.undo_epochs = UndoEpochs(database, counters, self.epochs, self.inodes, clock)
@@ -77,7 +79,7 @@ class Drive:
             self.cuts.gate,
             [
                 self.contents.sift_step,
-                self.snapshots.prune_step,
+                self.pruning.step,
                 self.attic.reap_step,
                 self.undo_epochs.expire_step,
             ],

@@ -10,6 +10,7 @@ from typing import NewType
 Ino = NewType("Ino", int)  # as the kernel sees it
 Epoch = NewType("Epoch", int)
 
+NEVER = 1 << 62  # later than any epoch
 VIEW_SHIFT = 40
 FILE_MASK = (1 << VIEW_SHIFT) - 1
 

@@ -179,6 +179,7 @@ class Restores:
                 drive.database, drive.cuts, drive.cache.counters, drive.cache.blocks, drive.inodes, drive.epochs,
                 drive.past, drive.clock, snapshot.epoch, caller.actor_id,
                 lambda done, found: drive.jobs.progress(job.number, done, found),
+                lambda: drive.files.admit_rows(is_removal=False),
             )  # fmt: skip
             await copying.copy(past, hidden)
         self._goal_of_job(job)

@@ -1,15 +1,12 @@
 """Snapshots: name the epoch, advance it. O(1), whatever the drive holds.
 
-Deleting is the long half: it removes exactly the rows that no kept epoch sees any more, in steps of a few hundred, each
-one operation. A snapshot that is being deleted is gone for users at once; its state is in the database, so a crash
-resumes. With p the kept epoch before and n the one after, a row is seen by nobody if since > p and until <= n.
+Deleting is the long half and is left to `vfs/pruning.py`: a deleted snapshot is gone for users at once.
 
 Names are the UTC second of the freeze, `%Y-%m-%dT%H-%M-%SZ`, with `_label` behind it if there is one. A second is used
 once in a drive's life; who asks twice within one waits for the next.
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,14 +17,11 @@ import trio
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cloud_tier.clock import Clock
-from vfs.contents import STEP_ROWS, Contents
 from vfs.epochs import Epochs
 from vfs.errors import InvalidArgument, NotFound, Refused
 from vfs.ids import Epoch
-from vfs.inodes import Inodes
 
 NAME_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
-NEVER = 1 << 62  # later than any epoch
 MOST_WAITED_S = 2
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -51,21 +45,15 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """All snapshots, oldest first."""
 
-    def __init__(
-        self, database: Database, counters: Counters, epochs: Epochs, contents: Contents, inodes: Inodes, clock: Clock
-    ) -> None:
+    def __init__(self, database: Database, counters: Counters, epochs: Epochs, clock: Clock) -> None:
         self._database = database
         self._counters = counters
         self._epochs = epochs
-        self._contents = contents
-        self._inodes = inodes
         self._clock = clock
         self._by_name: dict[str, Snapshot] = {}
         self._by_number: dict[int, Snapshot] = {}
         self._in_use: list[int] = []
         self._creating = trio.Lock()
-        self._pruning: Iterator[None] | None = None
-        self.work = trio.Event()  # set when a deletion waits for the reaper
 
     def load(self) -> None:
         """Read the table."""
@@ -183,116 +171,4 @@ class Snapshots:
             )
             self._epochs.forget_kept()
         del self._by_name[name], self._by_number[snapshot.number]
-        self.work.set()
         return snapshot
-
-    def prune_step(self) -> bool:
-        """Remove a few rows that no kept epoch sees. True while there is more to do."""
-        if self._pruning is None:
-            row = self._database.row("SELECT snapshot, epoch FROM snapshots WHERE state = 'deleting' LIMIT 1")
-            if row is None:
-                return False
-            self._pruning = self._prune(*row)
-        with self._database.operation:
-            try:
-                next(self._pruning)
-            except StopIteration:
-                self._pruning = None
-            self._contents.flush()
-        return True
-
-    def _neighbours(self, epoch: int) -> tuple[int, int]:
-        kept = [
-            row[0] for row in self._database.rows("SELECT epoch FROM snapshots WHERE state = 'kept' ORDER BY epoch")
-        ]
-        index = bisect_left(kept, epoch)
-        return (kept[index - 1] if index else 0), (kept[index] if index < len(kept) else NEVER)
-
-    def _prune(self, number: int, epoch: int) -> Iterator[None]:
-        yield from self._prune_inodes(epoch)
-        yield from self._prune_dentries(epoch)
-        yield from self._prune_extents(epoch)
-        yield from self._prune_gone_contents(epoch)
-        self._database.write("DELETE FROM views WHERE snapshot = ?", (number,))
-        self._database.write("DELETE FROM snapshots WHERE snapshot = ?", (number,))
-
-    def _prune_inodes(self, epoch: int) -> Iterator[None]:
-        place = (epoch, NEVER)
-        while True:
-            before, after = self._neighbours(epoch)
-            rows = self._database.rows(
-                "SELECT until, ino, since, xattr_set FROM inodes_history WHERE (until, ino) > (?, ?) AND until <= ?"
-                " ORDER BY until, ino LIMIT ?",
-                (*place, after, STEP_ROWS),
-            )
-            for until, ino, since, xattr_set in rows:
-                if since > before:
-                    self._database.write("DELETE FROM inodes_history WHERE ino = ? AND until = ?", (ino, until))
-                    if xattr_set is not None:
-                        self._inodes.released_sets.add(xattr_set)
-            if len(rows) < STEP_ROWS:
-                return
-            place = rows[-1][:2]
-            yield
-
-    def _prune_dentries(self, epoch: int) -> Iterator[None]:
-        place = (epoch, NEVER, b"")
-        while True:
-            before, after = self._neighbours(epoch)
-            rows = self._database.rows(
-                "SELECT until, parent, name, since FROM dentries_history WHERE (until, parent, name) > (?, ?, ?) AND"
-                " until <= ?"
-                " ORDER BY until, parent, name LIMIT ?",
-                (*place, after, STEP_ROWS),
-            )
-            for until, parent, name, since in rows:
-                if since > before:
-                    self._database.write(
-                        "DELETE FROM dentries_history WHERE parent = ? AND name = ? AND until = ?",
-                        (parent, name, until),
-                    )
-            if len(rows) < STEP_ROWS:
-                return
-            place = rows[-1][:3]
-            yield
-
-    def _prune_extents(self, epoch: int) -> Iterator[None]:
-        place = (epoch, NEVER, 0)
-        while True:
-            before, after = self._neighbours(epoch)
-            rows = self._database.rows(
-                "SELECT until, content, start, since, block FROM extents_history WHERE (until, content, start) > (?,"
-                " ?, ?) AND until <= ?"
-                " ORDER BY until, content, start LIMIT ?",
-                (*place, after, STEP_ROWS),
-            )
-            for until, content, start, since, block in rows:
-                if since > before:
-                    self._database.write(
-                        "DELETE FROM extents_history WHERE content = ? AND start = ? AND until = ?",
-                        (content, start, until),
-                    )
-                    self._contents.release((block,))
-            if len(rows) < STEP_ROWS:
-                return
-            place = rows[-1][:3]
-            yield
-
-    def _prune_gone_contents(self, epoch: int) -> Iterator[None]:
-        place = (epoch, NEVER)
-        while True:
-            before, after = self._neighbours(epoch)
-            row = self._database.row(
-                "SELECT gone, content FROM gone_contents WHERE (gone, content) > (?, ?) AND gone <= ? ORDER BY gone,"
-                " content LIMIT 1",
-                (*place, after),
-            )
-            if row is None:
-                return
-            place, content = row, row[1]
-            while self._contents.remove_gone_step(content, before):
-                yield
-                before, after = self._neighbours(epoch)
-                if row[0] > after:
-                    break
-            yield

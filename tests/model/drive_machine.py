@@ -32,7 +32,7 @@ from model.drive_seen import (  # type: ignore[import-not-found]
 
 import vfs.contents
 import vfs.inodes
-import vfs.snapshots
+import vfs.pruning
 from vfs.actors import Caller
 from vfs.drive import Drive
 from vfs.errors import Refused, VfsError
@@ -59,7 +59,7 @@ TIGHT: list[tuple[object, str, int]] = [
     (vfs.contents, "WINDOWS_BYTES", 0),
     (vfs.contents, "SMALL_CONTENT", 0),
     (vfs.contents, "STEP_ROWS", 2),
-    (vfs.snapshots, "STEP_ROWS", 2),
+    (vfs.pruning, "STEP_ROWS", 2),
 ]
 LEFT_EMPTY = [
     *("dentries", "extents", "gone_contents", "blocks", "residency", "xattr_sets", "snapshots"),

@@ -12,10 +12,9 @@ from kit.model_fs import PAGE_BYTES, ModelInode, Seen, SparseBytes, seen, walk
 from vfs.drive import Drive
 from vfs.extents import Piece
 from vfs.fuse.file_io import clip
-from vfs.ids import ROOT
+from vfs.ids import NEVER, ROOT
 from vfs.inodes import Inode
 from vfs.past import entries_as_of, pieces_as_of
-from vfs.snapshots import NEVER
 
 Names = list[tuple[bytes, int]]
 

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from kit.still_drive import StillDrive
 
 import vfs.contents
-import vfs.snapshots
-from vfs.ids import ROOT
+import vfs.pruning
+from vfs.ids import NEVER, ROOT
 from vfs.inodes import COLUMNS
 from vfs.past import entries_as_of, entry_as_of, inode_as_of, pieces_as_of
-from vfs.snapshots import NEVER
 
 FILE = stat.S_IFREG | 0o644
 HISTORIES = ("inodes_history", "dentries_history", "extents_history")
@@ -89,7 +88,7 @@ def test_kept_epochs_stay_and_nothing_else_does(fresh_state: Path, plan: list, i
     with pytest.MonkeyPatch.context() as patch:
         if is_tight:  # steps so small that every kind of work needs several
             patch.setattr(vfs.contents, "STEP_ROWS", 1)
-            patch.setattr(vfs.snapshots, "STEP_ROWS", 1)
+            patch.setattr(vfs.pruning, "STEP_ROWS", 1)
             patch.setattr(vfs.contents, "SMALL_CONTENT", 0)
         still = StillDrive.opened(folder / "state", fresh_state)
         recorded: dict[str, Moment] = {}

@@ -5,7 +5,7 @@ import trio
 from kit.drive_builder import DriveBuilder
 from kit.still_drive import StillDrive
 
-import vfs.snapshots
+import vfs.pruning
 from vfs.errors import InvalidArgument, NotFound, Refused
 from vfs.snapshots import Snapshot
 
@@ -112,7 +112,7 @@ def test_bytes_of_a_deleted_snapshot_are_freed(still: StillDrive) -> None:
 def test_deleting_goes_on_after_a_restart_in_the_middle(
     ends: str, still: StillDrive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vfs.snapshots, "STEP_ROWS", 2)
+    monkeypatch.setattr(vfs.pruning, "STEP_ROWS", 2)
     snapshot = overwritten(still, 5)
     still.drive.snapshots.delete(snapshot.name)
     rounds = 0

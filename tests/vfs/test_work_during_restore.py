@@ -9,6 +9,7 @@ import pyfuse3
 import pytest
 from kit.drive_builder import DriveBuilder
 
+from cachefs.errors import StorageFull
 from vfs.fuse.operations import DriveOperations
 from vfs.jobs import Job
 from vfs.restore import Restores
@@ -149,3 +150,23 @@ async def test_folder_moved_out_of_the_attic_is_left_alone(
     assert left
     await running.drive.reaper.finish()
     assert running.names("rescued") == left
+
+
+async def test_restore_stops_before_the_disk_is_full(
+    running: DriveBuilder, restores: Restores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite on a full disk would end the core, and after each start the next restore would end it again."""
+    await running.mkdir("a")
+    await running.write("a/doc", b"good")
+    at = (await running.snapshot()).name
+    await running.write("a/doc", b"bad")
+    job = await begun(restores, running, "a", at)
+
+    def refuse(*, is_removal: bool = False) -> None:
+        raise StorageFull("the last reserve")
+
+    monkeypatch.setattr(running.drive.cache.budget, "admit_rows", refuse)
+    monkeypatch.setattr("vfs.restore.log.warning", lambda *_: None)
+    await restores.run(job, running.caller)
+    assert running.drive.jobs.get(job.number).state == "failed"
+    assert await running.read("a/doc") == b"bad"

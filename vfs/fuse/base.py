@@ -3,6 +3,7 @@
 A number leads to the live tree (view 0), to a past tree, or to a door (a virtual folder or a symlink in one).
 """
 
+import os
 from dataclasses import dataclass
 
 import pyfuse3
@@ -48,7 +49,7 @@ class Base:
         self.drive = drive
         self.open_files: Handles[OpenFile] = Handles()
         self.open_folders: Handles[OpenFolder] = Handles()
-        self.flusher_pid: int | None = None
+        self.flusher_pid: int | None = None  # while it collects
         self.read_only_reason: str | None = None
 
     @property
@@ -69,6 +70,10 @@ class Base:
         gate = self.drive.cuts.gate
         if gate.is_closed:
             await gate.wait_open()
+
+    def is_companion(self, thread: int) -> bool:
+        """Whether a request comes from the companion, at work for `Mount.collect`. The kernel names threads."""
+        return self.flusher_pid is not None and os.path.exists(f"/proc/{self.flusher_pid}/task/{thread}")
 
     def inode(self, ino: int) -> Inode:
         """The inode behind a number of the live tree or of a past one. Raises Stale."""

@@ -50,7 +50,7 @@ class FileOperations(Base):
                 await self.drive.files.truncate(inode, 0, actor_id)
             if ctx.uid:
                 inode.mode &= ~(stat.S_ISUID | stat.S_ISGID if inode.mode & stat.S_IXGRP else stat.S_ISUID)
-        return self._open(inode, flags, actor_id, is_barrier=ctx.pid == self.flusher_pid)
+        return self._open(inode, flags, actor_id, is_barrier=self.is_companion(ctx.pid))
 
     def _open(self, inode: Inode, flags: int, actor_id: int, *, is_barrier: bool = False) -> pyfuse3.FileInfo:
         is_writable = flags & os.O_ACCMODE != os.O_RDONLY

@@ -44,7 +44,10 @@ class Mount:
         }
         paths = [path for path in map(self.path_of, open_for_writing) if path is not None]
         self.operations.flusher_pid = self.flusher.pid
-        return not paths or await self.flusher.flush(paths)
+        try:
+            return not paths or await self.flusher.flush(paths)
+        finally:  # the number may become somebody else's, whose fsync must mean what it says
+            self.operations.flusher_pid = None
 
     def path_of(self, ino: int) -> bytes | None:
         """One path of a live inode below the mount, or None."""
