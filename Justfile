@@ -52,8 +52,12 @@ crash *args:
 conformance *args:
     {{ python }} tests/conformance/pjdfstest.py "$@"
 
-# How fast a folder of 100,000 files is restored, and what others feel meanwhile
+# The drive beside a file system that does nothing and the disk, by turns (about ten minutes); --peer, --quick, --write
 bench *args:
+    {{ python }} tests/bench/compare.py "$@"
+
+# How fast a folder of 100,000 files is restored, and what others feel meanwhile
+bench-restore *args:
     {{ python }} tests/bench/restore_speed.py "$@"
 
 # Write the generated documents anew and check that the others say what the program does
