@@ -99,6 +99,7 @@ def check_open_state(state: Path) -> CheckReport:
     """Check the last cut of a running drive, by a connection of its own. Blocks: call it in a thread."""
     database = Database.open(state / engine_state.DATABASE)
     try:
+        database.connection.execute("BEGIN")  # all queries see the same cut
         return report(database, state, repair=False)
     finally:
         database.close()

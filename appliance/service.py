@@ -219,8 +219,9 @@ class CoreService:
 
     async def check(self) -> CheckReport:
         await self._mount.collect()
-        await self._drive.cuts.wait_cut()
-        return await trio.to_thread.run_sync(check_open_state, self._drive.state)
+        async with self._restores.busy:  # what a restore is building is not sound yet
+            await self._drive.cuts.wait_cut()
+            return await trio.to_thread.run_sync(check_open_state, self._drive.state)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Restores:
         self._drive = drive
         self._collect = collect
         self._changed = changed
-        self._busy = trio.Lock()
+        self.busy = trio.Lock()  # held while a restore builds and swaps
 
     # --- asking ---
 
@@ -153,7 +153,7 @@ class Restores:
 
     async def run(self, job: Job, caller: Caller) -> None:
         """Do a recorded job; its record says how it ended. Raises nothing but what ends the core."""
-        async with self._busy:
+        async with self.busy:
             try:
                 snapshot = self._drive.snapshots.get(job.at)
                 with self._drive.snapshots.using(snapshot):
