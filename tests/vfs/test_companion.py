@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import trio
 from kit.drive_builder import DriveBuilder
+from kit.requests import caller
 
 from vfs.fuse.mount import Mount
 from vfs.fuse.operations import DriveOperations
@@ -17,7 +17,7 @@ async def test_every_thread_of_the_companion_is_known_while_it_collects(running:
     operations, ino = DriveOperations(running.drive), running.inode("file").ino
 
     async def opened_by(pid: int) -> bool:
-        ctx = SimpleNamespace(uid=0, gid=0, pid=pid, umask=0o022)
+        ctx = caller(0, 0, pid)
         return operations.open_files[(await operations.open(ino, os.O_RDONLY, ctx)).fh].is_barrier
 
     operations.flusher_pid = os.getpid()

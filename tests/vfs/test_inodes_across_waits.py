@@ -3,21 +3,18 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 
 import pyfuse3
 import pytest
 import trio
 from kit.drive_builder import DriveBuilder
+from kit.requests import caller
 from trio.testing import wait_all_tasks_blocked
 
 from vfs.fuse.operations import DriveOperations
 
-CTX = SimpleNamespace(uid=1000, gid=1001, pid=1, umask=0o022)
-SIZE_ONLY = SimpleNamespace(
-    update_size=True, update_mode=False, update_uid=False, update_gid=False, update_atime=False, update_mtime=False,
-    update_ctime=False,
-)  # fmt: skip
+CTX = caller()
+SIZE_ONLY = fields("size")
 
 
 @pytest.fixture

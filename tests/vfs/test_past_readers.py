@@ -4,20 +4,20 @@ import errno
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyfuse3
 import pytest
 import trio
 from kit.drive_builder import DriveBuilder
+from kit.requests import NO_TOKEN, caller
 
 from vfs.extents import WINDOW_BYTES
 from vfs.fuse.file_io import KEPT_WINDOWS
 from vfs.fuse.operations import DriveOperations
 from vfs.ids import ROOT, SNAPSHOTS_VIEW, in_view, view_of
 
-CTX = SimpleNamespace(uid=1000, gid=1001, pid=1, umask=0o022)
+CTX = caller()
 
 
 def deleted_first(running: DriveBuilder, name: str, query: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
@@ -64,7 +64,7 @@ async def test_listing_never_gives_half_a_folder(
     monkeypatch.setattr(past, "children", deleted_first(running, name, past.children))
     monkeypatch.setattr(pyfuse3, "readdir_reply", lambda *_: True)
     with pytest.raises(pyfuse3.FUSEError) as refused:
-        await operations.readdir(folder, 0, None)
+        await operations.readdir(folder, 0, NO_TOKEN)
     assert refused.value.errno == errno.ESTALE
 
 

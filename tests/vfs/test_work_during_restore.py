@@ -3,18 +3,18 @@
 import errno
 import os
 import stat
-from types import SimpleNamespace
 
 import pyfuse3
 import pytest
 from kit.drive_builder import DriveBuilder
+from kit.requests import caller, fields
 
 from cachefs.errors import StorageFull
 from vfs.fuse.operations import DriveOperations
 from vfs.jobs import Job
 from vfs.restore import Restores
 
-CTX = SimpleNamespace(uid=1000, gid=1001, pid=1, umask=0o022)
+CTX = caller()
 
 
 @pytest.fixture
@@ -115,14 +115,14 @@ async def test_work_that_goes_to_a_replaced_folder_is_refused_not_lost(
     monkeypatch.setattr("vfs.attic.NAMES_PER_STEP", 0)  # the reaper comes later
     await restores.run(await begun(restores, running, "a", at), running.caller)
     operations = DriveOperations(running.drive)
-    fields, attributes = SimpleNamespace(update_size=True), pyfuse3.EntryAttributes()
+    size_only, attributes = fields("size"), pyfuse3.EntryAttributes()
     calls = {
         "create": lambda: operations.create(replaced.ino, b"new", stat.S_IFREG | 0o644, os.O_RDWR, CTX),
         "mkdir": lambda: operations.mkdir(replaced.ino, b"new", 0o755, CTX),
         "rename": lambda: operations.rename(1, b"mine", replaced.ino, b"mine", 0, CTX),
         "link": lambda: operations.link(running.inode("mine").ino, replaced.ino, b"mine", CTX),
         "open": lambda: operations.open(doc.ino, os.O_RDWR, CTX),
-        "truncate": lambda: operations.setattr(doc.ino, attributes, fields, None, CTX),
+        "truncate": lambda: operations.setattr(doc.ino, attributes, size_only, None, CTX),
     }
     with pytest.raises(pyfuse3.FUSEError) as refused:
         await calls[way]()
