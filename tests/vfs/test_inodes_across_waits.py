@@ -8,7 +8,7 @@ import pyfuse3
 import pytest
 import trio
 from kit.drive_builder import DriveBuilder
-from kit.requests import caller
+from kit.requests import caller, fields
 from trio.testing import wait_all_tasks_blocked
 
 from vfs.fuse.operations import DriveOperations
