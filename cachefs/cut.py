@@ -124,6 +124,10 @@ class Cuts:
         self.unsynced_bytes += size_bytes
         if self.unsynced_bytes > self._policy.max_bytes:
             self._wanted.set()
+        self.bound_pending()
+
+    def bound_pending(self) -> None:
+        """Between operations: write statements out when there are many, which brings the cut forward as well."""
         if len(self._database.pending) > PENDING_STATEMENTS:
             self.log()  # never without the rows in memory: each batch leaves the database consistent
 

@@ -76,7 +76,7 @@ class Drive:
         self.attic = Attic(database, self.inodes, self.namespace)
         self.epochs.beginners.append(self.inodes.writers.clear)
         self.reaper = Reaper(
-            self.cuts.gate,
+            self.cuts,
             [
                 self.contents.sift_step,
                 self.pruning.step,

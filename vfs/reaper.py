@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from cachefs.gate import Gate
+from cachefs.cut import Cuts
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ IDLE_S = 1.0
 class Reaper:
     """Runs `steps` round and round while any of them says there is more to do."""
 
-    def __init__(self, gate: Gate, steps: list[Callable[[], bool]]) -> None:
-        self._gate = gate
+    def __init__(self, cuts: Cuts, steps: list[Callable[[], bool]]) -> None:
+        self._cuts = cuts
         self._steps = steps
 
     async def run(self) -> None:
@@ -33,8 +33,9 @@ class Reaper:
         """One step of each kind of work. True while there is more to do."""
         more = False
         for step in self._steps:
-            await self._gate.wait_open()
+            await self._cuts.gate.wait_open()
             more |= step()
+            self._cuts.bound_pending()
             await trio.lowlevel.checkpoint()
         return more
 

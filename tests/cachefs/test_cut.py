@@ -132,6 +132,16 @@ async def test_many_bytes_bring_the_cut_forward(tmp_path: Path, virtual_time: Mo
         assert committed(cache) == {"row": 1}
 
 
+async def test_names_alone_bring_the_cut_forward(tmp_path: Path, virtual_time: MockClock) -> None:
+    """Somebody removes a large tree: nothing is written and nothing closed, and still rows do not pile up."""
+    async with bare_cache(tmp_path) as cache:
+        for number in range(PENDING_STATEMENTS + 1):
+            say(cache, f"name {number}", number)
+            cache.cuts.bound_pending()
+        await trio.sleep(0.1)
+        assert len(committed(cache)) == PENDING_STATEMENTS + 1
+
+
 async def test_statements_in_memory_are_bounded(tmp_path: Path) -> None:
     """And what is written out early takes the rows in memory along: a batch is never half of an operation."""
     async with bare_cache(tmp_path, policy=NEVER) as cache:

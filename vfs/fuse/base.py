@@ -67,6 +67,7 @@ class Base:
         if self.read_only_reason is not None:
             raise ReadOnly(self.read_only_reason)
         self.drive.files.admit_rows(is_removal=is_removal)
+        self.drive.cuts.bound_pending()
         gate = self.drive.cuts.gate
         if gate.is_closed:
             await gate.wait_open()
