@@ -142,7 +142,7 @@ class CacheStats(_Answer):
 class Status(_Answer):
     """One honest look at the core.
 
-    `reason` says why it is not plainly serving; `slow_turns` counts turns of its loop over 100 ms.
+    `reason` says why it is not plainly serving; `slow_turns` counts turns of its loop over 20 ms.
     """
 
     state: Literal["serving", "read_only", "starting"]

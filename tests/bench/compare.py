@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import floors, peers, subjects, workloads  # type: ignore[import-not-found]
+from bench import floors, peers, subjects, workloads
 
 ROUNDS = 3
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"

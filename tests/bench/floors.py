@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench import workloads as w  # type: ignore[import-not-found]
+from bench import workloads as w
 
 Figures = Mapping[str, Sequence[float]]
 """For each subject, one figure a round."""

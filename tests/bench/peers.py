@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from bench.subjects import Subject, end, mounted, scratch  # type: ignore[import-not-found]
+from bench.subjects import Subject, end, mounted, scratch
 from kit.mounted import await_true
 
 Peer = Callable[[], AbstractContextManager[Subject]]
