@@ -107,10 +107,6 @@ class Doors:
                 return snapshot
         raise Stale("the snapshot was deleted")
 
-    def anchor_of(self, view: int) -> int:
-        """File number of the folder whose past the view shows."""
-        return self._views[view].anchor
-
     def _view(self, anchor: int, snapshot: Snapshot, door: str) -> int:
         number = self._places.get((anchor, snapshot.number, door))
         if number is None:
