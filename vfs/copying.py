@@ -19,6 +19,7 @@ from cachefs.database import Database
 from cloud_tier.clock import Clock
 from vfs.epochs import Epochs
 from vfs.errors import NotFound
+from vfs.forks import fork_list
 from vfs.ids import WORKSHOP
 from vfs.inodes import COLUMNS, Inode, Inodes
 from vfs.names import fold
@@ -32,8 +33,10 @@ _INSERT_DENTRY = "INSERT INTO dentries VALUES (?, ?, ?, ?, ?, ?, ?)"
 _COPY_EXTENTS = (
     "INSERT INTO extents SELECT ?1, start, ?2, length, block, offset FROM extents"
     " WHERE content = ?3 AND start >= ?4 AND start < ?5 AND since <= ?6"
-    " UNION ALL SELECT ?1, start, ?2, length, block, offset FROM extents_history"
-    " WHERE content = ?3 AND start >= ?4 AND start < ?5 AND until > ?6 AND since <= ?6 RETURNING block"
+    " UNION ALL SELECT ?1, h.start, ?2, h.length, h.block, h.offset FROM json_each(?7) f"
+    " CROSS JOIN extents_history h INDEXED BY extents_history_by_fork"
+    " ON h.fork = f.value AND h.content = ?3 AND h.start >= ?4 AND h.start < ?5 AND h.until > ?6 AND h.since <= ?6"
+    " WHERE f.value < (SELECT epoch FROM clock) RETURNING block"
 )
 
 
@@ -64,6 +67,7 @@ class Copying:
         self._past = past
         self._clock = clock
         self._epoch = epoch
+        self._forks = fork_list(epoch)
         self._actor_id = actor_id
         self._report = report
         self._admit = admit
@@ -147,7 +151,7 @@ class Copying:
     def _copy_content(self, past: int, size: int, epoch: int) -> int:
         content = self._counters.next("content")
         for low in range(0, size, STRETCH_BYTES) if size <= 64 * STRETCH_BYTES else self._stretches(past, size):
-            where = (content, epoch, past, low, low + STRETCH_BYTES, self._epoch)
+            where = (content, epoch, past, low, low + STRETCH_BYTES, self._epoch, self._forks)
             rows = self._database.write_returning(_COPY_EXTENTS, where)
             self._blocks.share({row[0] for row in rows})
         return content

@@ -12,17 +12,19 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from vfs.extents import Piece
+from vfs.forks import fork_list
 from vfs.ids import NEVER
 from vfs.inodes import Inode
 from vfs.past import Query, children_as_of, inode_as_of
 
 NOW = NEVER - 1  # an epoch that only live rows reach
 CONTENTS_PER_QUERY = 400
-_MARKS = ",".join(f"?{number + 2}" for number in range(CONTENTS_PER_QUERY))
+_MARKS = ",".join(f"?{number + 3}" for number in range(CONTENTS_PER_QUERY))
 _EXTENTS = (
     f"SELECT content, start, length, block, offset FROM extents WHERE content IN ({_MARKS}) AND since <= ?1"
-    " UNION ALL SELECT content, start, length, block, offset FROM extents_history"
-    f" WHERE content IN ({_MARKS}) AND until > ?1 AND since <= ?1 ORDER BY content, start"
+    " UNION ALL SELECT h.content, h.start, h.length, h.block, h.offset FROM json_each(?2) f"
+    f" CROSS JOIN extents_history h ON h.fork = f.value AND h.content IN ({_MARKS}) AND h.until > ?1 AND h.since <= ?1"
+    " WHERE f.value < (SELECT epoch FROM clock) ORDER BY content, start"
 )
 
 Change = Literal["added", "removed", "changed"]
@@ -119,7 +121,7 @@ def _extents(query: Query, contents: list[int | None], epoch: int) -> dict[int |
     for first in range(0, len(wanted), CONTENTS_PER_QUERY):
         part = wanted[first : first + CONTENTS_PER_QUERY]
         part += [0] * (CONTENTS_PER_QUERY - len(part))  # always the same statement
-        for content, *piece in query(_EXTENTS, (epoch, *part)):
+        for content, *piece in query(_EXTENTS, (epoch, fork_list(epoch), *part)):
             _append(found.setdefault(content, []), Piece(*piece))
     return found
 

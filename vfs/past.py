@@ -1,8 +1,9 @@
 """The tree as of an epoch, read from rows.
 
 One seek answers "as of e" for an inode or a name: of the history rows the first with until > e; the live row if there
-is none. What may be long (a folder's entries, a file's extents) is read by a connection of its own in a thread, once
-per open, after a cut has made the epoch visible to readers (T19). A past tree never changes, so nothing here is locked.
+is none. A folder, or a stretch of a file, is found by its forks (`forks.py`). What may be long (a folder's entries, a
+file's extents) is read by a connection of its own in a thread, once per open, after a cut has made the epoch visible to
+readers (T19). A past tree never changes, so nothing here is locked.
 
 Rows in memory that are not written yet belong to the current epoch; what the database holds is exact for every kept
 one.
@@ -16,6 +17,7 @@ import trio
 from cachefs.database import Database
 from vfs.epochs import Epochs
 from vfs.extents import Piece
+from vfs.forks import fork_list
 from vfs.inodes import COLUMNS, Inode
 
 T = TypeVar("T")
@@ -29,13 +31,16 @@ _ENTRY_PAST = (
 _ENTRY_LIVE = "SELECT since, ino, cookie FROM dentries WHERE parent = ? AND name = ? AND since <= ?"
 _ENTRIES = (
     "SELECT cookie, name, ino FROM dentries WHERE parent = ?1 AND since <= ?2"
-    " UNION ALL SELECT cookie, name, ino FROM dentries_history WHERE parent = ?1 AND until > ?2 AND"
-    " since <= ?2 ORDER BY cookie"
+    " UNION ALL SELECT h.cookie, h.name, h.ino FROM json_each(?3) f CROSS JOIN dentries_history h"
+    " ON h.fork = f.value AND h.parent = ?1 AND h.until > ?2 AND h.since <= ?2"
+    " WHERE f.value < (SELECT epoch FROM clock)"
 )
 _EXTENTS = (
     "SELECT start, length, block, offset FROM extents WHERE content = ?1 AND start >= ?3 AND start < ?4 AND since <= ?2"
-    " UNION ALL SELECT start, length, block, offset FROM extents_history"
-    " WHERE content = ?1 AND start >= ?3 AND start < ?4 AND until > ?2 AND since <= ?2 ORDER BY start"
+    " UNION ALL SELECT h.start, h.length, h.block, h.offset FROM json_each(?5) f"
+    " CROSS JOIN extents_history h INDEXED BY extents_history_by_fork"
+    " ON h.fork = f.value AND h.content = ?1 AND h.start >= ?3 AND h.start < ?4 AND h.until > ?2 AND h.since <= ?2"
+    " WHERE f.value < (SELECT epoch FROM clock) ORDER BY start"
 )
 
 
@@ -45,7 +50,8 @@ def _children() -> str:
     return (
         f"SELECT d.cookie, d.name, d.ino, {live}, {past} FROM ({_ENTRIES}) d"
         " LEFT JOIN inodes i ON i.ino = d.ino AND i.since <= ?2"
-        " LEFT JOIN inodes_history h ON h.ino = d.ino AND h.until > ?2 AND h.since <= ?2 ORDER BY d.cookie"
+        " LEFT JOIN inodes_history h ON i.ino IS NULL AND h.ino = d.ino AND h.since <= ?2"
+        " AND h.until = (SELECT min(until) FROM inodes_history WHERE ino = d.ino AND until > ?2) ORDER BY d.cookie"
     )
 
 
@@ -79,13 +85,13 @@ def entry_as_of(query: Query, parent: int, name: bytes, epoch: int) -> int | Non
 
 def entries_as_of(query: Query, parent: int, epoch: int) -> list[Entry]:
     """All names of a folder at the end of the epoch, in the order of their cookies."""
-    return [Entry(*row) for row in query(_ENTRIES, (parent, epoch))]
+    return [Entry(*row) for row in query(f"{_ENTRIES} ORDER BY cookie", (parent, epoch, fork_list(epoch)))]
 
 
 def children_as_of(query: Query, parent: int, epoch: int) -> list[tuple[Entry, Inode]]:
     """All names of a folder at the end of the epoch with the inodes they stood for; one query."""
     found = []
-    for row in query(_CHILDREN, (parent, epoch)):
+    for row in query(_CHILDREN, (parent, epoch, fork_list(epoch))):
         live, past = row[3 : 3 + _WIDTH], row[3 + _WIDTH :]
         inode = live if live[0] is not None else past
         if inode[0] is not None:
@@ -95,7 +101,7 @@ def children_as_of(query: Query, parent: int, epoch: int) -> list[tuple[Entry, I
 
 def pieces_as_of(query: Query, content: int, epoch: int, low: int, high: int) -> list[Piece]:
     """The extents of a content at the end of the epoch that start in [low, high)."""
-    return [Piece(*row) for row in query(_EXTENTS, (content, epoch, low, high))]
+    return [Piece(*row) for row in query(_EXTENTS, (content, epoch, low, high, fork_list(epoch)))]
 
 
 class Past:

@@ -10,34 +10,46 @@ from typing import Any, NamedTuple
 
 from cachefs.database import Database
 from vfs.contents import STEP_ROWS, Contents
+from vfs.forks import forks
 from vfs.ids import NEVER
 from vfs.inodes import Inodes
 
 
 class History(NamedTuple):
-    """A history table: the columns of its key behind `until`, and the column of what a removed row may set free."""
+    """A history table: the first column of the index that is walked, the columns behind it in the index, the key, and
+    the column of what a removed row may set free.
+    """
 
     table: str
+    lead: str
+    rest: tuple[str, ...]
     key: tuple[str, ...]
     frees: str
 
     def select(self) -> str:
-        """Rows behind a place of the index by `until`, in its order."""
-        order = ", ".join(("until", *self.key))
-        marks = ", ".join("?" * (len(self.key) + 1))
+        """Rows of the index behind a place of it, up to a value of its first column, in its order."""
+        order = ", ".join((self.lead, *self.rest))
+        marks = ", ".join("?" * (len(self.rest) + 1))
         return (
-            f"SELECT {order}, since, {self.frees} FROM {self.table} WHERE ({order}) > ({marks}) AND until <= ?"
-            f" ORDER BY {order} LIMIT {STEP_ROWS}"
+            f"SELECT {order}, since, until, {self.frees}, {', '.join(self.key)} FROM {self.table}"
+            f" WHERE ({order}) > ({marks}) AND {self.lead} <= ? ORDER BY {order} LIMIT {STEP_ROWS}"
         )
 
     def delete(self) -> str:
         """One row."""
-        return f"DELETE FROM {self.table} WHERE " + " AND ".join(f"{column} = ?" for column in ("until", *self.key))
+        return f"DELETE FROM {self.table} WHERE " + " AND ".join(f"{column} = ?" for column in self.key)
+
+    def ranges(self, epoch: int, before: int, after: int) -> list[tuple[int, int]]:
+        """Where the first column of rows lies that only `epoch` sees, given its kept neighbours: above, up to."""
+        if self.lead == "until":
+            return [(epoch, after)]
+        return [(fork - 1, fork) for fork in forks(epoch) if before < fork < after]
 
 
-INODES = History("inodes_history", ("ino",), "xattr_set")
-DENTRIES = History("dentries_history", ("parent", "name"), "NULL")
-EXTENTS = History("extents_history", ("content", "start"), "block")
+INODES = History("inodes_history", "until", ("ino",), ("ino", "until"), "xattr_set")
+DENTRIES = History("dentries_history", "fork", ("parent", "until", "name"), ("parent", "name", "until"), "NULL")
+EXTENTS = History("extents_history", "fork", ("content", "start", "until"), ("content", "start", "until"), "block")
+_LAST: dict[str, Any] = {"name": b""}  # behind every value of any other column lies NEVER
 
 
 class Pruning:
@@ -76,15 +88,19 @@ class Pruning:
         return before or 0, after or NEVER
 
     def _prune_history(self, history: History, epoch: int) -> Iterator[None]:
-        select, delete, width = history.select(), history.delete(), len(history.key) + 1
-        place: tuple[Any, ...] = (epoch, NEVER, b"")[:width]
+        for above, up_to in history.ranges(epoch, *self._neighbours(epoch)):
+            yield from self._prune_range(history, epoch, above, up_to)
+
+    def _prune_range(self, history: History, epoch: int, above: int, up_to: int) -> Iterator[None]:
+        select, delete, width = history.select(), history.delete(), len(history.rest) + 1
+        place: tuple[Any, ...] = (above, *(_LAST.get(column, NEVER) for column in history.rest))
         while True:
             before, after = self._neighbours(epoch)
-            rows = self._database.rows(select, (*place, after))
+            rows = self._database.rows(select, (*place, up_to))
             for row in rows:
-                since, frees = row[width:]
-                if since > before:
-                    self._database.write(delete, row[:width])
+                since, until, frees, *key = row[width:]
+                if since > before and until <= after:
+                    self._database.write(delete, key)
                     self._set_free(history, frees)
             if len(rows) < STEP_ROWS:
                 return

@@ -4,7 +4,9 @@
 -- kept state can see leaves a copy in the history table, with [since, until). That rule is the triggers below: no code
 -- path can forget it. A row whose `since` lies after the newest kept epoch is changed in place.
 -- History keys end in `until`, so "as of e" is: the first row with until > e; if its since > e, or there is none, the live
--- row where since <= e.
+-- row where since <= e. "Everything of a folder (or of a stretch of a file) as of e" asks for the few forks that a row
+-- true in e can have (`forks.py`): `fork` is the number in [since, until) that most twos divide, computed and not stored:
+-- until - 1 with as many of its last bits cleared as it can lose without falling below since. Epochs stay below 2^32.
 
 -- Where time stands. One row. `epoch` counts the states history can tell apart; `newest_kept` is the newest epoch that a
 -- snapshot (or an actor's epoch) keeps, 0 when none does.
@@ -78,9 +80,27 @@ CREATE INDEX dentries_by_ino ON dentries (ino);
 CREATE TABLE dentries_history (
     parent INTEGER NOT NULL, name BLOB NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL, actor_id INTEGER NOT NULL,
     ino INTEGER NOT NULL, cookie INTEGER NOT NULL, fold INTEGER NOT NULL,
+    fork INTEGER GENERATED ALWAYS AS (CASE
+        WHEN (until - 1 >> 1 << 1) < since THEN until - 1 WHEN (until - 1 >> 2 << 2) < since THEN until - 1 >> 1 << 1
+        WHEN (until - 1 >> 3 << 3) < since THEN until - 1 >> 2 << 2 WHEN (until - 1 >> 4 << 4) < since THEN until - 1 >> 3 << 3
+        WHEN (until - 1 >> 5 << 5) < since THEN until - 1 >> 4 << 4 WHEN (until - 1 >> 6 << 6) < since THEN until - 1 >> 5 << 5
+        WHEN (until - 1 >> 7 << 7) < since THEN until - 1 >> 6 << 6 WHEN (until - 1 >> 8 << 8) < since THEN until - 1 >> 7 << 7
+        WHEN (until - 1 >> 9 << 9) < since THEN until - 1 >> 8 << 8 WHEN (until - 1 >> 10 << 10) < since THEN until - 1 >> 9 << 9
+        WHEN (until - 1 >> 11 << 11) < since THEN until - 1 >> 10 << 10 WHEN (until - 1 >> 12 << 12) < since THEN until - 1 >> 11 << 11
+        WHEN (until - 1 >> 13 << 13) < since THEN until - 1 >> 12 << 12 WHEN (until - 1 >> 14 << 14) < since THEN until - 1 >> 13 << 13
+        WHEN (until - 1 >> 15 << 15) < since THEN until - 1 >> 14 << 14 WHEN (until - 1 >> 16 << 16) < since THEN until - 1 >> 15 << 15
+        WHEN (until - 1 >> 17 << 17) < since THEN until - 1 >> 16 << 16 WHEN (until - 1 >> 18 << 18) < since THEN until - 1 >> 17 << 17
+        WHEN (until - 1 >> 19 << 19) < since THEN until - 1 >> 18 << 18 WHEN (until - 1 >> 20 << 20) < since THEN until - 1 >> 19 << 19
+        WHEN (until - 1 >> 21 << 21) < since THEN until - 1 >> 20 << 20 WHEN (until - 1 >> 22 << 22) < since THEN until - 1 >> 21 << 21
+        WHEN (until - 1 >> 23 << 23) < since THEN until - 1 >> 22 << 22 WHEN (until - 1 >> 24 << 24) < since THEN until - 1 >> 23 << 23
+        WHEN (until - 1 >> 25 << 25) < since THEN until - 1 >> 24 << 24 WHEN (until - 1 >> 26 << 26) < since THEN until - 1 >> 25 << 25
+        WHEN (until - 1 >> 27 << 27) < since THEN until - 1 >> 26 << 26 WHEN (until - 1 >> 28 << 28) < since THEN until - 1 >> 27 << 27
+        WHEN (until - 1 >> 29 << 29) < since THEN until - 1 >> 28 << 28 WHEN (until - 1 >> 30 << 30) < since THEN until - 1 >> 29 << 29
+        WHEN (until - 1 >> 31 << 31) < since THEN until - 1 >> 30 << 30 ELSE until - 1 >> 31 << 31
+    END) VIRTUAL,
     PRIMARY KEY (parent, name, until)
 ) WITHOUT ROWID;
-CREATE INDEX dentries_history_by_until ON dentries_history (until);
+CREATE INDEX dentries_history_by_fork ON dentries_history (fork, parent, until);
 
 -- Bytes [start, start + length) of a content are bytes [offset, offset + length) of a block. No extent = a hole. An
 -- extent never crosses a 64 MiB line of its content.
@@ -98,9 +118,27 @@ CREATE INDEX extents_by_block ON extents (block);
 CREATE TABLE extents_history (
     content INTEGER NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL, since INTEGER NOT NULL, length INTEGER NOT NULL,
     block INTEGER NOT NULL, offset INTEGER NOT NULL,
+    fork INTEGER GENERATED ALWAYS AS (CASE
+        WHEN (until - 1 >> 1 << 1) < since THEN until - 1 WHEN (until - 1 >> 2 << 2) < since THEN until - 1 >> 1 << 1
+        WHEN (until - 1 >> 3 << 3) < since THEN until - 1 >> 2 << 2 WHEN (until - 1 >> 4 << 4) < since THEN until - 1 >> 3 << 3
+        WHEN (until - 1 >> 5 << 5) < since THEN until - 1 >> 4 << 4 WHEN (until - 1 >> 6 << 6) < since THEN until - 1 >> 5 << 5
+        WHEN (until - 1 >> 7 << 7) < since THEN until - 1 >> 6 << 6 WHEN (until - 1 >> 8 << 8) < since THEN until - 1 >> 7 << 7
+        WHEN (until - 1 >> 9 << 9) < since THEN until - 1 >> 8 << 8 WHEN (until - 1 >> 10 << 10) < since THEN until - 1 >> 9 << 9
+        WHEN (until - 1 >> 11 << 11) < since THEN until - 1 >> 10 << 10 WHEN (until - 1 >> 12 << 12) < since THEN until - 1 >> 11 << 11
+        WHEN (until - 1 >> 13 << 13) < since THEN until - 1 >> 12 << 12 WHEN (until - 1 >> 14 << 14) < since THEN until - 1 >> 13 << 13
+        WHEN (until - 1 >> 15 << 15) < since THEN until - 1 >> 14 << 14 WHEN (until - 1 >> 16 << 16) < since THEN until - 1 >> 15 << 15
+        WHEN (until - 1 >> 17 << 17) < since THEN until - 1 >> 16 << 16 WHEN (until - 1 >> 18 << 18) < since THEN until - 1 >> 17 << 17
+        WHEN (until - 1 >> 19 << 19) < since THEN until - 1 >> 18 << 18 WHEN (until - 1 >> 20 << 20) < since THEN until - 1 >> 19 << 19
+        WHEN (until - 1 >> 21 << 21) < since THEN until - 1 >> 20 << 20 WHEN (until - 1 >> 22 << 22) < since THEN until - 1 >> 21 << 21
+        WHEN (until - 1 >> 23 << 23) < since THEN until - 1 >> 22 << 22 WHEN (until - 1 >> 24 << 24) < since THEN until - 1 >> 23 << 23
+        WHEN (until - 1 >> 25 << 25) < since THEN until - 1 >> 24 << 24 WHEN (until - 1 >> 26 << 26) < since THEN until - 1 >> 25 << 25
+        WHEN (until - 1 >> 27 << 27) < since THEN until - 1 >> 26 << 26 WHEN (until - 1 >> 28 << 28) < since THEN until - 1 >> 27 << 27
+        WHEN (until - 1 >> 29 << 29) < since THEN until - 1 >> 28 << 28 WHEN (until - 1 >> 30 << 30) < since THEN until - 1 >> 29 << 29
+        WHEN (until - 1 >> 31 << 31) < since THEN until - 1 >> 30 << 30 ELSE until - 1 >> 31 << 31
+    END) VIRTUAL,
     PRIMARY KEY (content, start, until)
 ) WITHOUT ROWID;
-CREATE INDEX extents_history_by_until ON extents_history (until);
+CREATE INDEX extents_history_by_fork ON extents_history (fork, content, start);
 CREATE INDEX extents_history_by_block ON extents_history (block);
 
 -- Contents that no live inode has any more. Their last extents stay in `extents`, true in [since, gone): giving up a
