@@ -56,6 +56,10 @@ conformance *args:
 bench *args:
     {{ python }} tests/bench/compare.py "$@"
 
+# A million files, ten thousand snapshots, a file of a million extents, large folders (about 15 minutes); --only, --write
+scale *args:
+    {{ python }} tests/bench/scale.py "$@"
+
 # How fast a folder of 100,000 files is restored, and what others feel meanwhile
 bench-restore *args:
     {{ python }} tests/bench/restore_speed.py "$@"

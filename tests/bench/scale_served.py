@@ -1,0 +1,112 @@
+"""A drive that was built beforehand, served by a core as in real life, and watched from outside.
+
+What the core holds is its resident memory; how long it was away is counted by itself; how long others wait is asked by
+a thread that looks for names that nobody has.
+"""
+
+import os
+import signal
+import sqlite3
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from kit.mounted import STOP_DEADLINE_S, MountedDrive, await_true
+
+from appliance.control.client import ControlClient
+
+LISTENS_S = 60.0
+PRUNES_S = 240.0
+
+
+class Served:
+    """One served drive. `root` is its mount, `control` its control interface."""
+
+    def __init__(self, state: Path, mount: Path) -> None:
+        self.drive = MountedDrive(state, mount)
+        self.root = mount
+        self.control = ControlClient(state / "run" / "control.sock", timeout_s=LISTENS_S)
+
+    def __enter__(self) -> Self:
+        began = time.perf_counter()
+        self.drive.start()
+        self.started_s = time.perf_counter() - began
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(AssertionError):
+            self.drive.stop()
+        self.drive.clear_away(keep_state=True)
+
+    def kill_and_restart(self) -> float:
+        """kill -9, and how long until a new core serves."""
+        os.kill(self.drive.core_pid(), signal.SIGKILL)
+        process = self.drive._process
+        assert process is not None
+        process.wait(STOP_DEADLINE_S)
+        self.drive.clear_away(keep_state=True)
+        began = time.perf_counter()
+        self.drive.start()
+        return time.perf_counter() - began
+
+    def resident_mib(self) -> float:
+        """Memory of the core."""
+        status = Path(f"/proc/{self.drive.core_pid()}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def slow_turns(self) -> int:
+        """How often the loop was away for more than 20 ms, by its own count."""
+        return self.control.status().slow_turns
+
+    def settle(self) -> None:
+        """Wait until a cut holds everything and the reaper has nothing to do that shows in the rows."""
+        await_true(lambda: self.control.status().uncommitted_rows == 0, LISTENS_S, "a drive at rest")
+
+
+def await_pruned(state: Path) -> None:
+    """Wait until every deleted snapshot has been taken apart, as the last cut tells."""
+
+    def is_done() -> bool:
+        with sqlite3.connect(f"file:{state / 'drive.db'}?mode=ro", uri=True) as database:
+            return bool(database.execute("SELECT count(*) = 0 FROM snapshots WHERE state = 'deleting'").fetchone()[0])
+
+    await_true(is_done, PRUNES_S, "all deleted snapshots taken apart")
+
+
+def timed_ms(call: Any, *arguments: Any) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    call(*arguments)
+    return (time.perf_counter() - began) * 1000
+
+
+@contextmanager
+def probed(place: Path, took_ms: list[float]) -> Iterator[None]:
+    """Meanwhile another thread asks for a name that is not there, every other millisecond, and notes each answer."""
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.002):
+            took_ms.append(timed_ms(os.path.lexists, place / f"missing-{os.getpid()}-{time.monotonic_ns()}"))
+
+    prober = threading.Thread(target=ask, daemon=True)
+    prober.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        prober.join()
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that so large a share lies below."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
