@@ -16,6 +16,7 @@ from appliance.control.protocol import CheckReport, Finding
 from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, StateMissing
 from cachefs.cut import CutPolicy
 from cachefs.database import FORMAT_VERSION, Database
+from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken, WrongVersion
 from cloud_tier.clock import SystemClock
 from vfs import state as engine_state
@@ -25,10 +26,10 @@ from vfs.drive import Drive
 LEAST_FREE_BYTES = 64 << 20
 
 
-def make_state(state: Path, config: Config) -> None:
+def make_state(state: Path, disk: Disk, vfs: str | None = None) -> None:
     """Make the engine's part of a new drive. Raises DiskFull."""
     require_space(state)
-    engine_state.make_state(state, SystemClock(), os.geteuid(), os.getegid())
+    engine_state.make_state(state, SystemClock(), os.geteuid(), os.getegid(), disk, vfs)
 
 
 def require_space(state: Path) -> None:

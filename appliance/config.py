@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from appliance.durable import write_durably
 from appliance.errors import ConfigInvalid
+from cachefs.disk import Disk
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
@@ -125,13 +127,10 @@ def parse_config(text: str) -> Config:
     return config
 
 
-def write_default_config(path: Path) -> None:
+def write_default_config(path: Path, disk: Disk) -> None:
     """Writes the commented defaults; an existing file is left alone."""
-    try:
-        with path.open("x") as file:
-            file.write(DEFAULT_TEXT)
-    except FileExistsError:
-        return
+    if not path.exists():
+        write_durably(disk, path, DEFAULT_TEXT)
 
 
 def parse_size(value: object) -> int:

@@ -54,6 +54,14 @@ class Disk(Protocol):
 
     def unlink(self, path: Path) -> None: ...
 
+    def rename(self, path: Path, new: Path) -> None:
+        """Give the file another name in its directory, in place of whatever has that name."""
+        ...
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder, for nobody but us. Raises FileExistsError."""
+        ...
+
 
 class RealDisk:
     """The machine's disk."""
@@ -99,3 +107,7 @@ class RealDisk:
 
     truncate = staticmethod(os.ftruncate)
     unlink = staticmethod(os.unlink)
+    rename = staticmethod(os.rename)
+
+    def make_folder(self, path: Path) -> None:
+        os.mkdir(path, 0o700)

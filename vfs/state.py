@@ -7,8 +7,8 @@
 The rest of the directory is the appliance's, and so is the lock that lets one process in.
 """
 
-import os
 import stat
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,23 +30,26 @@ def schemas() -> list[str]:
 def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None = None, vfs: str | None = None) -> None:
     """Make an empty drive whose root belongs to `uid` and `gid`. Raises FileExistsError where there is one.
 
-    The database gets its name last: a crash before leaves no half drive.
+    The database gets its name last: a crash before leaves no half drive. Whoever made the folder `state` makes its own
+    name durable.
     """
     disk = disk or RealDisk()
     if (state / DATABASE).exists():
         raise FileExistsError(state)
-    for folder in (state, state / "segments", state / "intents"):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (state / "segments", state / "intents"):
+        with suppress(FileExistsError):
+            disk.make_folder(folder)
     unfinished = state / (DATABASE + ".new")
     for leftover in state.glob(DATABASE + ".new*"):
-        leftover.unlink()
+        disk.unlink(leftover)
     database = Database.create(unfinished, schemas(), vfs=vfs)
     database.begin()
     _plant_tree(database, clock.now_ns(), uid, gid)
     database.commit()
     database.checkpoint()
     database.close()
-    os.rename(unfinished, state / DATABASE)
+    disk.rename(unfinished, state / DATABASE)
     disk.sync_directory(state)
 
 

@@ -2,14 +2,17 @@
 
 import errno
 import os
+from contextlib import suppress
 
 from appliance.commands.options import Json, State, places_of
 from appliance.commands.output import print_json
 from appliance.config import read_config, write_default_config
 from appliance.control.protocol import ControlProblem, Problem
+from appliance.durable import make_folder_durably, write_durably
 from appliance.errors import DiskFull, NoRights
 from appliance.lock import holding
 from appliance.places import LAYOUT, StatePlaces, is_made
+from cachefs.disk import Disk, RealDisk
 
 
 def init(state: State = None, json: Json = False) -> None:
@@ -26,10 +29,14 @@ def init(state: State = None, json: Json = False) -> None:
         print(f"Start it with: hybrid-drive serve --state {places.state}")
 
 
-def make_drive(places: StatePlaces) -> None:
-    """Makes the state directory, its configuration and the engine's part. Raises ApplianceError."""
+def make_drive(places: StatePlaces, disk: Disk | None = None, vfs: str | None = None) -> None:
+    """Makes the state directory, its configuration and the engine's part, durably. Raises ApplianceError.
+
+    Goes on where one that died had stopped. Files are made by `disk`, the database through SQLite's `vfs`.
+    """
+    disk = disk or RealDisk()
     try:
-        places.state.mkdir(parents=True, exist_ok=True)
+        make_folder_durably(disk, places.state)
         for folder, mode in ((places.state, 0o711), (places.run, 0o711), (places.log, 0o700)):
             # Others pass through to the control socket, which has its own rights; they see nothing else.
             folder.mkdir(exist_ok=True)
@@ -42,15 +49,17 @@ def make_drive(places: StatePlaces) -> None:
         raise
     before = os.umask(0o077)
     try:
-        _fill(places)
+        _fill(places, disk, vfs)
     finally:
         os.umask(before)
 
 
-def _fill(places: StatePlaces) -> None:
+def _fill(places: StatePlaces, disk: Disk, vfs: str | None) -> None:
     from appliance.assemble import make_state
 
     with holding(places):
-        write_default_config(places.config)
-        make_state(places.state, read_config(places.config))
-        places.layout.write_text(f"{LAYOUT}\n")
+        write_default_config(places.config, disk)
+        read_config(places.config)  # one that was there before may be refused
+        with suppress(FileExistsError):  # made by an init that died before its last step: it never served
+            make_state(places.state, disk, vfs)
+        write_durably(disk, places.layout, f"{LAYOUT}\n")

@@ -6,12 +6,13 @@ import pytest
 
 from appliance.config import DEFAULT_TEXT, Budget, Config, parse_config, parse_size, read_config, write_default_config
 from appliance.errors import ConfigInvalid
+from cachefs.disk import RealDisk
 
 
 def test_no_file_and_the_written_default_mean_the_same(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     assert read_config(file) == Config()
-    write_default_config(file)
+    write_default_config(file, RealDisk())
     assert file.read_text() == DEFAULT_TEXT
     assert read_config(file) == Config()
 
@@ -19,7 +20,7 @@ def test_no_file_and_the_written_default_mean_the_same(tmp_path: Path) -> None:
 def test_the_default_never_overwrites(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("[cuts]\nmax_rows = 7\n")
-    write_default_config(file)
+    write_default_config(file, RealDisk())
     assert read_config(file).cuts.max_rows == 7
 
 

@@ -20,7 +20,10 @@ from typing import Any, Literal
 
 PAGE_BYTES = 4096
 
-Kind = Literal["create", "write", "truncate", "punch", "sync", "unlink", "sync directory", "fact"]
+Kind = Literal[
+    "create", "write", "truncate", "punch", "sync", "unlink", "rename", "make folder", "sync directory", "fact"
+]
+FOLDER = 0  # the number behind the name of a folder
 REMOVALS = ("truncate", "punch", "unlink")
 
 
@@ -34,6 +37,7 @@ class Event:
     offset: int = 0
     length: int = 0
     data: bytes = b""
+    source: Path = Path()  # of a rename: the name before
     fact: Any = None
 
 
@@ -79,6 +83,7 @@ class Survivors:
 
     def __init__(self, names: dict[Path, int], contents: dict[int, bytes]) -> None:
         self._names = dict(names)
+        self._folders: set[Path] = set()  # those made since; the others were always there
         self._pending_names: list[Event] = []
         self._files = {number: _File(bytearray(data)) for number, data in contents.items()}
 
@@ -88,7 +93,10 @@ class Survivors:
             case "create":
                 self._files[event.file] = _File(bytearray())
                 self._pending_names.append(event)
-            case "unlink":
+            case "unlink" | "rename":
+                self._pending_names.append(event)
+            case "make folder":
+                self._folders.add(event.path)
                 self._pending_names.append(event)
             case "sync directory":
                 self._names = self._names_found(everything, event.path)
@@ -108,15 +116,32 @@ class Survivors:
         names = dict(self._names)
         for event in self._pending_names:
             if (folder is None or event.path.parent == folder) and survives(event):
-                if event.kind == "create":
-                    names[event.path] = event.file
-                else:
-                    names.pop(event.path, None)
+                match event.kind:
+                    case "create" | "make folder":
+                        names[event.path] = event.file
+                    case "rename":
+                        names[event.path] = event.file
+                        names.pop(event.source, None)
+                    case _:
+                        names.pop(event.path, None)
         return names
 
     def found(self, survives: Survival) -> dict[Path, bytes]:
         """Every file that the next start would find, by path."""
-        return {path: bytes(self._files[n].as_found(survives)) for path, n in self._names_found(survives).items()}
+        names = self._names_found(survives)
+        lost = self._folders - set(names)  # and with them whatever they hold
+        return {
+            path: bytes(self._files[number].as_found(survives))
+            for path, number in names.items()
+            if number != FOLDER and lost.isdisjoint(path.parents)
+        }
+
+    def found_folders(self, survives: Survival) -> list[Path]:
+        """Every folder made since that the next start would find, parents first."""
+        names = self._names_found(survives)
+        return sorted(
+            path for path, number in names.items() if number == FOLDER and self._folders & {*path.parents} <= {*names}
+        )
 
 
 def _pages(event: Event) -> Iterator[Event]:

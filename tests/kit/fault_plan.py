@@ -106,3 +106,11 @@ class FaultyDisk:
     def unlink(self, path: Path) -> None:
         self._plan.hit("unlink")
         self._disk.unlink(path)
+
+    def rename(self, path: Path, new: Path) -> None:
+        self._plan.hit("rename")
+        self._disk.rename(path, new)
+
+    def make_folder(self, path: Path) -> None:
+        self._plan.hit("make_folder")
+        self._disk.make_folder(path)

@@ -182,6 +182,17 @@ class LosingDisk:
         self._real.unlink(path)
         self.unlinked(path)
 
+    def rename(self, path: Path, new: Path) -> None:
+        self._real.rename(path, new)
+        with self._lock:
+            file = self._names[new] = self._names.pop(path)
+            self.journal.append(Event("rename", file, self._local(new), source=self._local(path)))
+
+    def make_folder(self, path: Path) -> None:
+        self._real.make_folder(path)
+        with self._lock:
+            self.journal.append(Event("make folder", path=self._local(path)))
+
 
 def _itself(disk: Disk) -> Disk:
     return disk
