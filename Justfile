@@ -48,6 +48,10 @@ crash-test *args:
 crash *args:
     {{ python }} tests/crash/kill_rounds.py --rounds 50 "$@"
 
+# A hundred power losses under SQLite, git and others (about ten minutes, as root); --rounds N, --seed N, --careless WHAT
+power-loss *args:
+    {{ python }} tests/crash/power_rounds.py "$@"
+
 # pjdfstest as root on a fresh drive; wants PJDFSTEST_DIR, a built checkout
 conformance *args:
     {{ python }} tests/conformance/pjdfstest.py "$@"
