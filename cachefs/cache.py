@@ -1,13 +1,21 @@
 """The facade of local bytes: to the layer above, a block is simply there.
 
 Reads are served from the page cache on the loop where they can be (a hit costs a system call), from a thread where the
-disk must be asked. Writes up to `INLINE_BYTES` go straight to the page cache; larger ones go to a thread, because the
-kernel may make a writer wait for the disk (T16). Whoever crosses an `await` here holds a lease on the place (T4).
+disk must be asked, and never believed: each page must have its sum (`cachefs.sums`). Writes up to `INLINE_BYTES` go
+straight to the page cache; larger ones go to a thread, because the kernel may make a writer wait for the disk (T16).
+Whoever crosses an `await` here holds a lease on the place (T4).
+
+The sum of a page is set together with its bytes, on the loop. While a thread writes, the sums of its pages are not
+known. A write of a part of a page adds the rest of it to the new sum, after a look whether that rest was still sound:
+a page that was damaged stays damaged until all of it is written anew. The layer above sees to it that no two writers
+are in one block at a time.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
+from xxhash import xxh3_64_intdigest
 
 from cachefs.blocks import Block, Blocks
 from cachefs.budget import Budget
@@ -17,6 +25,7 @@ from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import BytesDamaged
 from cachefs.segments import Segments
+from cachefs.sums import CHUNK_SHIFT, LOW_HALF, PAGE_BYTES, page_sum, page_sums
 from cloud_tier.clock import Clock
 
 INLINE_BYTES = 64 << 10
@@ -41,7 +50,11 @@ class Cache:
         self.blocks = Blocks(database, self.segments, self.counters)
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
         self.budget = Budget(state, clock, self.segments.allocated_bytes, limit_bytes)
+        self.damaged: set[tuple[int, int]] = set()
+        """Pages that were found damaged since the start: segment, byte in it."""
         self._disk = disk
+        self._sums = self.segments.sums
+        self._chunks = self._sums.chunks
         self._threads = trio.CapacityLimiter(8)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
 
@@ -59,46 +72,186 @@ class Cache:
             "segments": segments["segments"],
             "blocks_open": total - sealed,
             "blocks_sealed": sealed,
+            "damaged_pages": len(self.damaged),
         }
 
-    def read_nowait(self, block: Block, offset: int, length: int) -> bytearray | None:
-        """`length` bytes of a block from `offset`, or None when the disk would have to be asked."""
-        buffer = bytearray(length)
+    # --- reading ---
+
+    def read_nowait(self, block: Block, offset: int, length: int) -> bytes | bytearray | None:
+        """`length` bytes of a block from `offset`, or None when `read` must be asked: the disk, or a second look."""
+        place = block.offset + offset
+        if place % PAGE_BYTES or (length != PAGE_BYTES and (length > PAGE_BYTES or offset + length != block.length)):
+            return self._read_pages_nowait(block, offset, length)
+        page = bytearray(length)
         try:
-            count = self._disk.read_cached(block.segment.fd, buffer, block.offset + offset)
+            count = self._disk.read_cached(block.segment.fd, page, place)
         except OSError:  # `read` will say so
             return None
-        return buffer if count == length else None
+        if count != length:
+            return None
+        sums = self._chunks.get(block.segment.first_chunk + (place >> CHUNK_SHIFT))
+        if sums is None:
+            return self._read_pages_nowait(block, offset, length)
+        known = sums[place >> 12 & 1023]
+        return page if not known or known == xxh3_64_intdigest(page) & LOW_HALF else None
+
+    def _read_pages_nowait(self, block: Block, offset: int, length: int) -> bytes | bytearray | None:
+        low, high = pages_of(block, offset, length)
+        segment, place = block.segment, block.offset + low
+        data = bytearray(high - low)
+        try:
+            count = self._disk.read_cached(segment.fd, data, place)
+        except OSError:
+            return None
+        if count != high - low or self._sums.missing(segment.number, place, place + count):
+            return None
+        if first_wrong(self._sums.known(segment.number, place, place + count), page_sums(data)) is not None:
+            return None
+        return data if count == length else data[offset - low : offset - low + length]
 
     async def read(self, block: Block, offset: int, length: int) -> bytes:
-        """`length` bytes of a block from `offset`. Raises BytesDamaged when the segment does not have them."""
+        """`length` bytes of a block from `offset`. Raises BytesDamaged."""
         lease = self.segments.lease()
         try:
-            data = await trio.to_thread.run_sync(
-                self._disk.pread, block.segment.fd, length, block.offset + offset, limiter=self._threads
-            )
+            return await self._read(block, offset, length)
         except OSError as error:
-            raise BytesDamaged(f"segment {block.segment.number} could not be read: {error.strerror}") from error
+            raise self._damaged(block, offset, f"cannot be read ({error.strerror})") from error
         finally:
             self.segments.release(lease)
-        if len(data) < length:
-            raise BytesDamaged(f"segment {block.segment.number} ends inside block {block.number}")
-        return data
+
+    async def _read(self, block: Block, offset: int, length: int) -> bytes:
+        segment, seen = block.segment, None
+        while True:
+            low, high = pages_of(block, offset, length)
+            place = block.offset + low
+            await self._load_sums(block, low, high)
+            data, sums = await trio.to_thread.run_sync(
+                self._read_and_sum, segment.fd, high - low, place, limiter=self._threads
+            )
+            if len(data) < high - low:
+                raise self._damaged(block, low + len(data), "is missing: the file of the segment ends before it")
+            known = self._sums.known(segment.number, place, place + len(data))
+            wrong = first_wrong(known, sums)
+            if wrong is None:
+                return data if len(data) == length else data[offset - low : offset - low + length]
+            # A writer may have been faster than this read. Damage stands still.
+            if seen == (wrong, known[wrong], sums[wrong]):
+                raise self._damaged(block, low + wrong * PAGE_BYTES, "is not what was written")
+            seen = (wrong, known[wrong], sums[wrong])
+
+    def _read_and_sum(self, fd: int, length: int, place: int) -> tuple[bytes, memoryview]:
+        data = self._disk.pread(fd, length, place)
+        return data, page_sums(data)
+
+    async def _load_sums(self, block: Block, low: int, high: int) -> None:
+        for chunk in self._sums.missing(block.segment.number, block.offset + low, block.offset + high):
+            await trio.to_thread.run_sync(self._sums.read_file, chunk, limiter=self._threads)  # `load` finds it cached
+
+    def _damaged(self, block: Block, offset: int, what: str) -> BytesDamaged:
+        # The one place where damage is stated: a SEALED block that a pack holds is to be fetched again instead.
+        offset -= offset % PAGE_BYTES
+        self.damaged.add((block.segment.number, block.offset + offset))
+        return BytesDamaged(block.segment.number, block.number, offset, what)
+
+    # --- writing ---
 
     def write_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes into a block's place, at `offset`. The caller decides that it is writable (I2)."""
-        self._disk.pwrite(block.segment.fd, data, block.offset + offset)
-        block.segment.unsynced = True
-        self.cuts.note_written(len(data))
+        """Put bytes into a block's place, at `offset`. The caller decides that it is writable (I2). Raises OSError."""
+        segment, place, size = block.segment, block.offset + offset, len(data)
+        if place % PAGE_BYTES or (size != PAGE_BYTES and (size > PAGE_BYTES or offset + size < block.length)):
+            if place % PAGE_BYTES + size <= PAGE_BYTES:
+                self._write_part_nowait(block, offset, data)
+            else:
+                self._write_pages_nowait(block, offset, data)
+        else:
+            chunk = segment.first_chunk + (place >> CHUNK_SHIFT)
+            sums = self._chunks.get(chunk)
+            if sums is None:
+                sums = self._sums.load(chunk)
+            try:
+                self._disk.pwrite(segment.fd, data, place)
+            except OSError:
+                self._sums.forget(segment.number, place, place + size)
+                raise
+            sums[place >> 12 & 1023] = xxh3_64_intdigest(data) & LOW_HALF
+            self._sums.changed.add(chunk)
+        segment.unsynced = True
+        self.cuts.note_written(size)
+
+    def _write_part_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
+        start = offset % PAGE_BYTES
+        fd, low, place = block.segment.fd, offset - start, block.offset + offset - start
+        old = self._disk.pread(fd, min(PAGE_BYTES, max(0, block.length - low)), place)
+        chunk = block.segment.first_chunk + (place >> CHUNK_SHIFT)
+        sums, index = self._sums.load(chunk), place >> 12 & 1023
+        is_damaged = sums[index] and sums[index] != page_sum(old)
+        page = bytearray(old.ljust(start, b"\0"))
+        page[start : start + len(data)] = data
+        sum_ = page_sum(page)
+        self._sums.changed.add(chunk)
+        sums[index] = 0
+        self._disk.pwrite(fd, data, block.offset + offset)
+        sums[index] = (sum_ ^ 1 or 2) if is_damaged else sum_  # damaged: anything but right, or unknown
+
+    def _write_pages_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
+        low, high = pages_of(block, offset, len(data))
+        number, place = block.segment.number, block.offset + low
+        known = self._sums.known(number, place, block.offset + high)
+        try:
+            new = self._write_and_sum(block, offset, data, known)
+        except OSError:
+            self._sums.forget(number, place, block.offset + high)
+            raise
+        self._sums.set(number, place, new)
 
     async def write(self, block: Block, offset: int, data: bytes | memoryview) -> None:
         """`write_nowait` in a thread. The caller stands inside the gate."""
+        segment = block.segment
+        low, high = pages_of(block, offset, len(data))
         lease = self.segments.lease()
         try:
-            await trio.to_thread.run_sync(
-                self._disk.pwrite, block.segment.fd, data, block.offset + offset, limiter=self._threads
-            )
+            await self._load_sums(block, low, high)
+            known = self._sums.known(segment.number, block.offset + low, block.offset + high)
+            self._sums.forget(segment.number, block.offset + low, block.offset + high)
+            new = await trio.to_thread.run_sync(self._write_and_sum, block, offset, data, known, limiter=self._threads)
+            self._sums.set(segment.number, block.offset + low, new)
         finally:
             self.segments.release(lease)
-            block.segment.unsynced = True
+            segment.unsynced = True
         self.cuts.note_written(len(data))
+
+    def _write_and_sum(self, block: Block, offset: int, data: bytes | memoryview, known: Sequence[int]) -> memoryview:
+        """Write, and return the sums of the pages that were touched. `known`: those they had."""
+        fd, end, length = block.segment.fd, offset + len(data), block.length
+        first = offset // PAGE_BYTES
+        head = tail = b""
+        damaged: list[int] = []
+        for index in sorted({first, (end - 1) // PAGE_BYTES}):
+            low, high = index * PAGE_BYTES, min((index + 1) * PAGE_BYTES, length)
+            if offset <= low and high <= end:
+                continue  # nothing of the page stays
+            old = self._disk.pread(fd, max(0, high - low), block.offset + low)
+            if known[index - first] and known[index - first] != page_sum(old):
+                damaged.append(index - first)
+            if low < offset:
+                head = old[: offset - low].ljust(offset - low, b"\0")
+            if end < high:
+                tail = old[end - low :]
+        self._disk.pwrite(fd, data, block.offset + offset)
+        sums = page_sums(b"".join((head, data, tail)) if head or tail else data)
+        for index in damaged:
+            sums[index] = sums[index] ^ 1 or 2  # as in `_write_part_nowait`
+        return sums
+
+
+def pages_of(block: Block, offset: int, length: int) -> tuple[int, int]:
+    """The bytes of whole pages around a range of a block; the last page ends where the block does."""
+    end = offset + length
+    return offset - offset % PAGE_BYTES, min(end + -end % PAGE_BYTES, max(end, block.length))
+
+
+def first_wrong(known: Sequence[int], found: memoryview) -> int | None:
+    """Index of the first page whose sum is known and not what was found."""
+    if memoryview(known) == found:  # type: ignore[arg-type]
+        return None
+    return next((n for n, sum_ in enumerate(known) if sum_ and sum_ != found[n]), None)

@@ -9,8 +9,8 @@ segments are unsynced, syncs those, and only then marks the log as durable up to
 the sync lie behind the mark (T1). A cut cannot choose which rows SQLite commits, so it closes the gate instead:
 
     step                                   died here → what is left
-    1 sync segments, make the next log,    the log of the last cut, whole or up to its mark; the next log is empty and
-      operations go on                     belongs to no cut yet
+    1 sync segments and page sums, make    the log of the last cut, whole or up to its mark; the next log is empty and
+      the next log, operations go on       belongs to no cut yet
     2 close the gate, wait for writers
     3 sync what was written during 1
     4 write rows out
@@ -213,6 +213,25 @@ class Cuts:
             self._segments.put_back_unsynced(unsynced)
             raise
 
+    async def _sync_with_sums(self) -> None:
+        """The rows of a cut name pages whose sums must be on the disk as well; those of a sync point do not."""
+        sums = self._segments.sums
+        taken = sums.take()
+
+        def sync(unsynced: list[Segment]) -> None:
+            files = sums.write(taken)
+            self._sync_segments(unsynced)
+            with self._trusting():
+                for fd in files:
+                    self._disk.sync(fd)
+
+        try:
+            await self._sync_unsynced(sync)
+        except BaseException:
+            sums.put_back(taken)
+            raise
+        sums.written()
+
     def _sync_to_mark(self, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
         self._sync_segments(unsynced)
         intents.mark(length)
@@ -248,7 +267,7 @@ class Cuts:
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
         try:
-            await self._sync_unsynced(self._sync_segments)
+            await self._sync_with_sums()
             if self._following is None:
                 self._following = await in_thread(self._make_log, limiter=self._threads)
             is_wal_long = self._is_wal_long()
@@ -256,8 +275,8 @@ class Cuts:
                 await in_thread(self._database.checkpoint, limiter=self._threads)
             await self.gate.close()
             try:
-                if self._segments.has_unsynced():
-                    await self._sync_unsynced(self._sync_segments)
+                if self._segments.has_unsynced() or self._segments.sums.has_changed():
+                    await self._sync_with_sums()
                 old, freed = self._commit(is_wal_long)
                 if is_wal_long:
                     await in_thread(self._shorten_wal, limiter=self._threads)

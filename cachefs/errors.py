@@ -32,7 +32,12 @@ class TransactionLost(StorageBroken):
 
 
 class BytesDamaged(CacheError):
-    """Bytes that were read are not the bytes that were written."""
+    """A page of a block is not what was written. `offset`: where it begins in the block, in bytes."""
+
+    def __init__(self, segment: int, block: int, offset: int, what: str) -> None:
+        super().__init__(f"page {offset // 4096} of block {block} in segment {segment} {what}")
+        self.block = block
+        self.offset = offset
 
 
 class DatabaseDamaged(CacheError):

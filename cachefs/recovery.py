@@ -7,6 +7,7 @@ the sign that a sync failed              intents run again up to the last mark, 
 intents of a cut that never happened     removed: they hold nothing that was acknowledged
 bytes above a segment's bump pointer     cut off: no row names them
 entries of the free queue                punched, once the cut made here is durable
+page sums, unless the drive was closed   those of pages that could have been written since the last cut are forgotten
 """
 
 import logging
@@ -21,10 +22,13 @@ from cachefs.intent_log import boot_id, replay
 log = logging.getLogger(__name__)
 
 
-def wake(cache: Cache, state: Path, disk: Disk) -> int:
+CLOSED = "closed"  # local counter: the number of the cut after which nothing more was done
+
+
+def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     """Replay and reconcile. Returns the number of statements run again. Call `settle` right after.
 
-    Raises DatabaseDamaged, StorageBroken.
+    `newest_kept`: the newest epoch that is kept, as of the last cut. Raises DatabaseDamaged, StorageBroken.
     """
     database, directory = cache.database, state / "intents"
     is_distrusted = (directory / DISTRUST).exists()
@@ -33,6 +37,8 @@ def wake(cache: Cache, state: Path, disk: Disk) -> int:
         database.rewrite_log()
     database.begin()
     cut = cache.local_counters.last("cut")
+    was_closed = cache.local_counters.last(CLOSED) == cut and not is_distrusted
+    suspects = None if was_closed else cache.segments.suspects(newest_kept)
     try:
         count = replay(database, directory / f"{cut}.log", cut, b"" if is_distrusted else boot_id())
     except (ValueError, KeyError) as error:
@@ -43,12 +49,18 @@ def wake(cache: Cache, state: Path, disk: Disk) -> int:
         for path in directory.glob("*.log"):
             if int(path.stem) > cut:
                 disk.unlink(path)
-        cache.segments.load()
+        cache.segments.load(suspects)
     except OSError as error:
         raise StorageBroken(f"the state directory could not be put in order: {error}") from error
     if count:
         log.info("recovered %d changes made after the last commit", count)
     return count
+
+
+async def close(cache: Cache) -> None:
+    """The last cut: it says that nothing is done after it. Raises StorageBroken."""
+    cache.local_counters.raise_to(CLOSED, cache.cuts.number + 1)
+    await cache.cuts.cut()
 
 
 async def settle(cache: Cache, state: Path, disk: Disk) -> None:

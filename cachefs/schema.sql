@@ -11,7 +11,7 @@ CREATE TABLE counters (
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Counters of this machine: `cut` (number of the last commit), `segment`, `free`.
+-- Counters of this machine: `cut` (number of the last commit), `segment`, `free`, `closed` (cut of the last clean end).
 CREATE TABLE local_counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

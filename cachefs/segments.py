@@ -10,11 +10,14 @@ file's bytes. So a freed range goes through three stations:
     durable     the cut of that transaction is on disk
     reclaimed   no lease from before the freeing is left: punched, its row removed (I11)
 A segment without a living place goes the same way as one entry, and is unlinked at the end. Numbers are never reused.
+Beside each segment lies the file of its page sums (`cachefs.sums`), which comes and goes with it.
 """
 
 import errno
+import logging
 import os
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,17 +25,27 @@ from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
+from cachefs.sums import CHUNK_SHIFT, PAGE_BYTES, SEGMENT_CHUNKS, Chunk, Sums
 
-PAGE_BYTES = 4096
+log = logging.getLogger(__name__)
+
 SEGMENT_BYTES = 256 << 20
 PRECIOUS, CACHE = 1, 2  # on disk: do not change
 WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
+
+_PLACES = (
+    "FROM residency JOIN blocks USING (block) WHERE block_id IS NULL AND shared = 0 AND born > ?1"  # Block.is_writable
+)
+_WRITABLE = (
+    f"SELECT segment * {SEGMENT_CHUNKS} + (offset >> {CHUNK_SHIFT}) {_PLACES}"
+    f" UNION SELECT segment * {SEGMENT_CHUNKS} + (offset + capacity - 1 >> {CHUNK_SHIFT}) {_PLACES}"
+)
 
 
 class Segment:
     """One file, and what is known of it. `unsynced` says that bytes were written since the last sync began."""
 
-    __slots__ = ("bump", "family", "fd", "is_new", "live", "number", "reserved", "row_dirty", "unsynced")
+    __slots__ = ("bump", "family", "fd", "first_chunk", "is_new", "live", "number", "reserved", "row_dirty", "unsynced")
 
     def __init__(self, number: int, family: int, fd: int, bump: int, live: int, *, is_new: bool) -> None:
         self.number = number
@@ -44,6 +57,7 @@ class Segment:
         self.is_new = is_new
         self.row_dirty = is_new
         self.unsynced = False
+        self.first_chunk = number * SEGMENT_CHUNKS  # of its page sums
 
 
 class Freed(NamedTuple):
@@ -56,12 +70,22 @@ class Freed(NamedTuple):
     tick: int
 
 
+class Suspects(NamedTuple):
+    """Whose page sums a crash leaves in doubt: the chunks with bytes that could be written in place, and all that lies
+    above where each segment ended.
+    """
+
+    chunks: set[Chunk]
+    ends: dict[int, int]
+
+
 class Segments:
     """All segments of the drive."""
 
     def __init__(self, disk: Disk, directory: Path, database: Database, counters: Counters) -> None:
         self.directory = directory
         self.directory_dirty = False
+        self.sums = Sums(disk, directory)
         self._disk = disk
         self._database = database
         self._counters = counters
@@ -72,8 +96,21 @@ class Segments:
         self._freed: list[Freed] = []
         self._durable: deque[Freed] = deque()
 
-    def load(self) -> None:
-        """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start."""
+    def suspects(self, newest_kept: int) -> Suspects:
+        """For a start after a crash, as of the last cut: ask before anything is replayed.
+
+        `newest_kept`: no state after it is kept, so an OPEN block that is younger may have been written since (I2).
+        """
+        return Suspects(
+            {row[0] for row in self._database.rows(_WRITABLE, (newest_kept,))},
+            dict(self._database.rows("SELECT segment, bump FROM segments")),
+        )
+
+    def load(self, suspects: Suspects | None = None) -> None:
+        """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start.
+
+        `suspects`: the page sums not to believe.
+        """
         for entry, number, offset, length in self._database.rows(
             "SELECT entry, segment, offset, length FROM free_queue"
         ):
@@ -88,6 +125,7 @@ class Segments:
                 raise DatabaseDamaged(f"segment file {self._path(number).name} is missing") from None
             self._disk.truncate(fd, bump)
             self._open[number] = segment = Segment(number, family, fd, bump, live, is_new=False)
+            self._load_sums(segment, suspects)
             # After the death of the core alone, rows come back whose bytes and names are in the page cache and were
             # never synced. The first cut must not commit those rows without them (I6).
             segment.unsynced = self.directory_dirty = True
@@ -95,11 +133,25 @@ class Segments:
                 self._retire_if_empty(segment)
         self._remove_unnamed_files()
 
+    def _load_sums(self, segment: Segment, suspects: Suspects | None) -> None:
+        if not self.sums.open(segment.number):
+            self.directory_dirty = True
+            log.warning("%s was missing: those bytes are not checked", self.sums.path(segment.number).name)
+        elif suspects is not None:
+            end = suspects.ends.get(segment.number, 0)
+            chunks = suspects.chunks.intersection(range(segment.first_chunk, segment.first_chunk + SEGMENT_CHUNKS))
+            if chunks or end < segment.bump:
+                self.sums.forget_chunks(segment.number, chunks, end)
+
     def _remove_unnamed_files(self) -> None:
         # A file whose number was never recorded as handed out is newer than the state we woke up in: no row names it.
         last = self._counters.last("segment")
         for path in self.directory.glob("*.seg"):
             if int(path.stem) > last:
+                self._disk.unlink(path)
+                self.directory_dirty = True
+        for path in self.directory.glob("*.sum"):
+            if int(path.stem) not in self._open:  # its segment may have gone alone
                 self._disk.unlink(path)
                 self.directory_dirty = True
 
@@ -136,6 +188,7 @@ class Segments:
         number = self._counters.next("segment")
         try:
             fd = self._disk.open(self._path(number), create=True)
+            self._create_sums(number, fd)
         except OSError as error:
             kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageBroken
             raise kind(f"no new segment could be made: {error.strerror}") from error
@@ -146,6 +199,15 @@ class Segments:
         if full is not None:
             self._retire_if_empty(full)
         return segment
+
+    def _create_sums(self, number: int, fd: int) -> None:
+        try:
+            self.sums.create(number)
+        except OSError:
+            self._disk.close(fd)
+            with suppress(OSError):  # an empty file that nobody names
+                self._disk.unlink(self._path(number))
+            raise
 
     def free(self, segment: Segment, offset: int, capacity: int, *, is_reserved: bool = False) -> None:
         """Nobody names the place any more, in the running transaction."""
@@ -247,6 +309,7 @@ class Segments:
             if segment is None:
                 continue
             if length == WHOLE_SEGMENT:
+                self.sums.unlink(number)
                 self._disk.unlink(self._path(number))
             else:
                 self._disk.punch(segment.fd, offset, length)
@@ -259,6 +322,7 @@ class Segments:
                 self._database.write("DELETE FROM segments WHERE segment = ?", (number,))
                 if number in self._open:
                     self._disk.close(self._open.pop(number).fd)
+                    self.sums.drop(number)
                     self.directory_dirty = True
 
     def statistics(self) -> dict[str, int]:
@@ -278,3 +342,4 @@ class Segments:
         for segment in self._open.values():
             self._disk.close(segment.fd)
         self._open.clear()
+        self.sums.close()

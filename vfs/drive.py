@@ -15,7 +15,7 @@ from cachefs.cut import CutPolicy
 from cachefs.database import Database
 from cachefs.disk import Disk, RealDisk
 from cachefs.errors import CacheError
-from cachefs.recovery import settle, wake
+from cachefs.recovery import close, settle, wake
 from cloud_tier.clock import Clock, SystemClock
 from vfs.actors import Actors
 from vfs.attic import Attic
@@ -110,7 +110,8 @@ class Drive:
         return drive
 
     async def _start(self) -> None:
-        wake(self.cache, self.state, self.disk)
+        self.epochs.load()  # as of the last cut
+        wake(self.cache, self.state, self.disk, self.epochs.newest_kept)
         self.epochs.load()
         self.actors.load()
         self.snapshots.load()
@@ -133,7 +134,7 @@ class Drive:
         try:
             if self.cuts.broken is None:
                 with trio.CancelScope(shield=True):
-                    await self.cuts.cut()
+                    await close(self.cache)
         except (CacheError, OSError):
             log.exception("the last cut failed; what was acknowledged is in the intent log")
         finally:

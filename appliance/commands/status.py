@@ -19,5 +19,7 @@ def status(state: State = None, json: Json = False) -> None:
     print(f"  durable    last cut {instant_text(now.last_cut)}, {now.uncommitted_rows} changed rows since")
     print(f"  cache      {size_text(cache.allocated_bytes)} of {size_text(cache.budget_bytes)}", end="")
     print(f", {size_text(cache.precious_bytes)} of it exist nowhere else")
+    if cache.damaged_pages:
+        print(f"  DAMAGED    {cache.damaged_pages} pages of 4 KiB; the core's log names their files")
     print(f"  jobs       {now.jobs_running} running")
     print(f"  running    since {instant_text(now.started)}, version {now.version}")

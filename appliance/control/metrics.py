@@ -25,6 +25,7 @@ def as_prometheus(status: Status) -> str:
         ("cache_segments", "Segment files", cache.segments),
         ("cache_blocks_open", "OPEN blocks", cache.blocks_open),
         ("cache_blocks_sealed", "SEALED blocks", cache.blocks_sealed),
+        ("cache_damaged_pages", "Pages found damaged since the start", cache.damaged_pages),
     ]
     if status.last_cut is not None:
         gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))

@@ -127,7 +127,9 @@ class UndoRequest(_Request):
 
 
 class CacheStats(_Answer):
-    """The local bytes. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks)."""
+    """The local bytes. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks);
+    `damaged_pages` of 4 KiB were found since the start to hold other bytes than were written.
+    """
 
     budget_bytes: int
     held_bytes: int
@@ -137,6 +139,7 @@ class CacheStats(_Answer):
     segments: int
     blocks_open: int
     blocks_sealed: int
+    damaged_pages: int
 
 
 class Status(_Answer):

@@ -88,7 +88,7 @@ def test_check_and_metrics_tell_what_the_service_knows(client: ControlClient, se
     assert client.check().findings == service.findings
     metrics = client.metrics()
     assert "\nhybrid_drive_cache_budget_bytes 1073741824\n" in metrics
-    assert metrics.count("# TYPE") == metrics.count("# HELP") == 20
+    assert metrics.count("# TYPE") == metrics.count("# HELP") == 21
 
 
 def test_a_refusal_keeps_its_code_and_sentence(client: ControlClient) -> None:

@@ -9,7 +9,7 @@ from kit.bare_cache import bare_cache, put
 from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, UnknownBlock
-from cachefs.segments import PAGE_BYTES
+from cachefs.sums import PAGE_BYTES
 
 ID = b"i" * 32
 

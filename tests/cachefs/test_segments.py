@@ -1,5 +1,6 @@
 """Segments: places are given once, and freed bytes go only when nobody can miss them."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.disk import RealDisk
 from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
-from cachefs.segments import CACHE, PAGE_BYTES, PRECIOUS, WHOLE_SEGMENT
+from cachefs.segments import CACHE, PRECIOUS, WHOLE_SEGMENT
+from cachefs.sums import PAGE_BYTES
 
 SMALL_SEGMENT = 4 * PAGE_BYTES
 
@@ -28,12 +30,12 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
 
 
 def files(state: Path) -> list[int]:
-    return sorted(int(path.stem) for path in (state / "segments").iterdir())
+    return sorted(int(path.stem) for path in (state / "segments").glob("*.seg"))
 
 
 def bytes_at(cache: Cache, block: Block) -> bytes:
     """The first four bytes that lie in the block's place."""
-    return bytes(cache.read_nowait(block, 0, 4) or b"")
+    return os.pread(block.segment.fd, 4, block.offset)
 
 
 def free_queue(cache: Cache) -> list[tuple[int, int, int]]:

@@ -16,6 +16,7 @@ from cachefs.blocks import Block
 from cachefs.cut import Cuts
 from cachefs.intent_log import IntentLog
 from cachefs.segments import Segment, Segments
+from cachefs.sums import Sums, Taken
 
 
 @pytest.mark.timeout(600)
@@ -47,16 +48,15 @@ def directory_sync_does_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def cut_commits_rows_before_bytes(patch: pytest.MonkeyPatch) -> None:
-    whole = Cuts._sync_unsynced
+    async def careless(self: Cuts) -> None:
+        await self._sync_unsynced(lambda unsynced: None)
 
-    async def only_for_marks(self: Cuts, sync: Any) -> None:
-        await whole(self, sync if sync != self._sync_segments else lambda unsynced: None)
-
-    patch.setattr(Cuts, "_sync_unsynced", only_for_marks)
+    patch.setattr(Cuts, "_sync_with_sums", careless)
 
 
 def cut_does_not_look_again_behind_the_gate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Segments, "has_unsynced", lambda self: False)
+    patch.setattr(Sums, "has_changed", lambda self: False)
 
 
 def bytes_are_punched_when_freed(patch: pytest.MonkeyPatch) -> None:
@@ -90,12 +90,27 @@ def mark_covers_what_came_during_the_sync(patch: pytest.MonkeyPatch) -> None:
 def start_trusts_what_the_dead_core_wrote(patch: pytest.MonkeyPatch) -> None:
     careful = Segments.load
 
-    def trusting(self: Segments) -> None:
-        careful(self)
+    def trusting(self: Segments, suspects: Any) -> None:
+        careful(self, suspects)
         self.take_unsynced()
         self.directory_dirty = False
 
     patch.setattr(Segments, "load", trusting)
+
+
+def start_believes_all_page_sums(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Segments, "suspects", lambda self, newest_kept: None)
+
+
+def cut_commits_rows_before_page_sums(patch: pytest.MonkeyPatch) -> None:
+    careful, late = Sums.take, dict[Sums, Taken]()
+
+    def of_the_round_before(self: Sums) -> Taken:
+        taken = late.get(self, Taken([], set()))
+        late[self] = careful(self)
+        return taken
+
+    patch.setattr(Sums, "take", of_the_round_before)
 
 
 def log_is_not_replayed(patch: pytest.MonkeyPatch) -> None:
@@ -123,6 +138,8 @@ def shared_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
         (mark_covers_what_came_during_the_sync, 3),
         (log_is_not_replayed, 5),
         (start_trusts_what_the_dead_core_wrote, 5),
+        (start_believes_all_page_sums, 5),
+        (cut_commits_rows_before_page_sums, 5),
         (kept_bytes_are_written_in_place, 50),  # needs no crash, only a look
         (shared_bytes_are_written_in_place, 50),
     ],

@@ -42,8 +42,12 @@ async def bare_cache(
     vfs: str | None = None,
     is_running: bool = True,
     limit_bytes: int = 0,
+    newest_kept: int = 0,
 ) -> AsyncIterator[Cache]:
-    """An open cache, its cuts running; made if there is none. An error of the cuts stands in `cache.cuts.broken`."""
+    """An open cache, its cuts running; made if there is none. An error of the cuts stands in `cache.cuts.broken`.
+
+    `newest_kept`: the newest epoch that the upper layer kept as of the last cut.
+    """
     if not (state / "drive.db").exists():
         for folder in ("segments", "intents"):
             (state / folder).mkdir(parents=True)
@@ -51,7 +55,7 @@ async def bare_cache(
     disk = disk or RealDisk()
     cache = Cache(state, Database.open(state / "drive.db", vfs=vfs), disk, FakeClock(), policy, limit_bytes)
     try:
-        wake(cache, state, disk)
+        wake(cache, state, disk, newest_kept)
         await settle(cache, state, disk)
         async with trio.open_nursery() as nursery:
             if is_running:

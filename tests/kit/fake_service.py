@@ -170,6 +170,7 @@ class FakeService:
             segments=1,
             blocks_open=1,
             blocks_sealed=0,
+            damaged_pages=0,
         )
 
     async def check(self) -> CheckReport:
