@@ -210,12 +210,19 @@ class CoreService:
             raise ServiceError(error.code, str(error)) from error
         return self._drive.snapshots.get(found.name)
 
+    # A job that is done is not called so before the kernel has forgotten what it replaced: for some milliseconds an old
+    # path would still open the old file.
+
     async def jobs(self) -> list[Job]:
-        return [shown_job(job) for job in self._drive.jobs.all()]
+        known = [shown_job(job) for job in self._drive.jobs.all()]
+        await self._mount.invalidations.settled()
+        return known
 
     async def job(self, job_id: int) -> Job:
         with told():
-            return shown_job(self._drive.jobs.get(job_id))
+            known = shown_job(self._drive.jobs.get(job_id))
+        await self._mount.invalidations.settled()
+        return known
 
     async def check(self) -> CheckReport:
         await self._mount.collect()

@@ -9,6 +9,8 @@ from mount.calls import write_file
 from mount.snapshots import past, snap
 from mount.twin_machine import tree
 
+from appliance.control.client import ControlClient
+
 pytestmark = pytest.mark.needs_product
 
 Tree = dict[str, tuple[object, ...]]
@@ -36,6 +38,21 @@ def test_file_comes_back_and_undo_takes_it_back(drive: MountedDrive, folder: Pat
     assert drive.cli("undo-restore", str(job["id"]))["state"] == "done"
     assert file.read_bytes() == b"spoiled"
     assert os.getxattr(file, "user.note") == b"spoiled"
+
+
+def test_whoever_hears_that_a_restore_is_done_opens_the_restored_file(drive: MountedDrive, folder: Path) -> None:
+    """At once, by any of its paths, of which the kernel knows hundreds. The command line would be too slow to see."""
+    core, file = ControlClient(drive.state / "run" / "control.sock"), write_file(folder / "file", b"good")
+    names = [file, *(folder / f"link-{number}" for number in range(400))]
+    for name in names[1:]:
+        name.hardlink_to(file)
+    snapshot = core.create_snapshot().name
+    file.write_bytes(b"spoiled")
+    assert {name.read_bytes() for name in names} == {b"spoiled"}
+    job = core.start_restore(inside(drive, file), snapshot)
+    while job.state == "building":
+        job = core.job(job.id)
+    assert {name.read_bytes() for name in reversed(names)} == {b"good"}
 
 
 def test_deleted_file_comes_back(drive: MountedDrive, folder: Path) -> None:
