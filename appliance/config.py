@@ -52,7 +52,7 @@ class CutsConfig:
     """When a cut is due, whichever comes first."""
 
     period_s: float = 5.0
-    max_rows: int = 2000
+    max_rows: int = 20_000
     max_dirty_bytes: int = 256 * 2**20
 
 
@@ -80,7 +80,7 @@ budget = "80%"              # local bytes: a share of the disk's free space at i
 
 [cuts]                      # when changes become durable, whichever comes first
 period_s = 5.0              # seconds
-max_rows = 2000             # changed rows
+max_rows = 20000            # changed rows
 max_dirty_bytes = "256 MiB" # written bytes
 
 [log]

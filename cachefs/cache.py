@@ -56,12 +56,12 @@ class Cache:
         self._sums = self.segments.sums
         self._chunks = self._sums.chunks
         self._threads = trio.CapacityLimiter(8)
+        self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
 
     def statistics(self) -> dict[str, int]:
         """Bytes and counts of what lies here; `allocated_bytes` is what the disk says (st_blocks)."""
         segments = self.segments.statistics()
-        sealed, total = self.database.row("SELECT count(block_id), count(*) FROM blocks")
         allocated = self.segments.allocated_bytes()
         return {
             "budget_bytes": self.budget.limit_bytes or allocated + self.budget.free_bytes(),
@@ -70,8 +70,8 @@ class Cache:
             "precious_bytes": segments["live_bytes"],
             "free_queue_bytes": segments["free_queue_bytes"],
             "segments": segments["segments"],
-            "blocks_open": total - sealed,
-            "blocks_sealed": sealed,
+            "blocks_open": self.blocks.held - self.blocks.sealed,
+            "blocks_sealed": self.blocks.sealed,
             "damaged_pages": len(self.damaged),
         }
 

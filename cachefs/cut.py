@@ -47,7 +47,11 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_WAL_BYTES = 8 << 20
 DISTRUST = "distrust"  # in the folder of the intent logs: a sync failed in the last life
-PENDING_STATEMENTS = 2000  # written out to the log beyond this, to bound memory
+# Bounds of what one turn of the loop has to do, so that no other waits long for it. Beyond them, between operations:
+PENDING_STATEMENTS = 500  # statements are written out to the log
+UNWRITTEN_ROWS = 200  # changed rows in memory are written, too
+SPILLED_STATEMENTS = 500  # pages that these changed leave SQLite's memory, or COMMIT would write them all at once
+SPILLED_PAGES = 2_000  # a cut is due: COMMIT sums the pages of its transaction up once more
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class CutPolicy:
     """When a cut is made: after `period_s` of having something to commit, or sooner at so many rows or bytes."""
 
     period_s: float = 5.0
-    max_rows: int = 2_000
+    max_rows: int = 20_000
     max_bytes: int = 256 << 20
 
 
@@ -74,6 +78,7 @@ class Cuts:
     ) -> None:
         self.gate = Gate()
         self.flushers: list[Callable[[], None]] = []
+        self.unwritten: list[Callable[[], int]] = []  # how many rows each flusher would write
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
         self.unsynced_bytes = 0
@@ -90,6 +95,8 @@ class Cuts:
         self._following: IntentLog | None = None  # made ahead, for the next cut
         self._wal_fd = -1
         self._rows = 0
+        self._unspilled = 0
+        self._spilled_pages = 0
         self._threads = trio.CapacityLimiter(4)
         self._wanted = trio.Event()
         self._sync_waiters: list[trio.Event] = []
@@ -115,8 +122,12 @@ class Cuts:
         except OSError as error:
             raise self._break(StorageBroken(f"the intent log could not be written: {error}")) from error
         self._rows += len(pending)
+        self._unspilled += len(pending)
         pending.clear()
-        if self._rows > self._policy.max_rows:
+        if self._unspilled > SPILLED_STATEMENTS:
+            self._unspilled = 0
+            self._spilled_pages += self._database.spill()
+        if self._is_large():
             self._wanted.set()
 
     def note_written(self, size_bytes: int) -> None:
@@ -128,8 +139,14 @@ class Cuts:
 
     def bound_pending(self) -> None:
         """Between operations: write statements out when there are many, which brings the cut forward as well."""
-        if len(self._database.pending) > PENDING_STATEMENTS:
+        if len(self._database.pending) > PENDING_STATEMENTS or self._unwritten_rows() > UNWRITTEN_ROWS:
             self.log()  # never without the rows in memory: each batch leaves the database consistent
+
+    def _unwritten_rows(self) -> int:
+        rows = 0
+        for count in self.unwritten:
+            rows += count()
+        return rows
 
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
@@ -170,8 +187,7 @@ class Cuts:
                 raise self.broken
             try:
                 is_late = trio.current_time() >= due
-                is_large = self._rows > self._policy.max_rows or self.unsynced_bytes > self._policy.max_bytes
-                if self._cut_waiters or is_large or (is_late and (self._sync_waiters or not self._is_idle())):
+                if self._cut_waiters or self._is_large() or (is_late and (self._sync_waiters or not self._is_idle())):
                     await self.cut()
                     due = trio.current_time() + self._policy.period_s
                 elif is_late:
@@ -180,6 +196,10 @@ class Cuts:
                     await self._sync_round()
             except (StorageBroken, OSError) as error:
                 raise self._break(error) from error
+
+    def _is_large(self) -> bool:
+        is_long = self._rows > self._policy.max_rows or self._spilled_pages > SPILLED_PAGES
+        return is_long or self.unsynced_bytes > self._policy.max_bytes
 
     def _break(self, error: Exception) -> StorageBroken:
         if self.broken is None:
@@ -325,7 +345,7 @@ class Cuts:
         else:
             self._database.begin()
         old, self._log = self._log, following
-        self._rows = 0
+        self._rows = self._unspilled = self._spilled_pages = 0
         return old, self._segments.take_freed()
 
     def _make_log(self) -> IntentLog:

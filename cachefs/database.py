@@ -179,6 +179,21 @@ class Database:
             self.when_broken(self.broken)
         return self.broken
 
+    def spill(self) -> int:
+        """Move changed pages from memory to the write-ahead log, uncommitted, ahead of COMMIT; how many.
+
+        Raises StorageBroken.
+        """
+        before = self._pages_written()
+        try:
+            self.connection.cache_flush()
+        except _REFUSALS as error:
+            raise self.refused(error) from error
+        return self._pages_written() - before
+
+    def _pages_written(self) -> int:
+        return self.connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
+
     def write_returning(self, sql: str, parameters: Parameters = ()) -> list[Any]:
         """`write` of a statement that ends in RETURNING; its rows."""
         self.write(sql, parameters)

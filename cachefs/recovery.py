@@ -45,6 +45,7 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
         raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
     cache.counters.reload()
     cache.local_counters.reload()
+    cache.blocks.load()
     try:
         for path in directory.glob("*.log"):
             if int(path.stem) > cut:

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 256 << 20
 PRECIOUS, CACHE = 1, 2  # on disk: do not change
 WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
+UNKNOWN = -1
 
 _PLACES = (
     "FROM residency JOIN blocks USING (block) WHERE block_id IS NULL AND shared = 0 AND born > ?1"  # Block.is_writable
@@ -45,7 +46,10 @@ _WRITABLE = (
 class Segment:
     """One file, and what is known of it. `unsynced` says that bytes were written since the last sync began."""
 
-    __slots__ = ("bump", "family", "fd", "first_chunk", "is_new", "live", "number", "reserved", "row_dirty", "unsynced")
+    __slots__ = (
+        "allocated", "bump", "family", "fd", "first_chunk", "is_new", "live", "number", "reserved", "row_dirty",
+        "unsynced",
+    )  # fmt: skip
 
     def __init__(self, number: int, family: int, fd: int, bump: int, live: int, *, is_new: bool) -> None:
         self.number = number
@@ -58,6 +62,7 @@ class Segment:
         self.row_dirty = is_new
         self.unsynced = False
         self.first_chunk = number * SEGMENT_CHUNKS  # of its page sums
+        self.allocated = UNKNOWN  # bytes that the disk gives for the file, as last asked
 
 
 class Freed(NamedTuple):
@@ -271,6 +276,7 @@ class Segments:
         taken = [segment for segment in self._open.values() if segment.unsynced and segment.family == PRECIOUS]
         for segment in taken:
             segment.unsynced = False
+            segment.allocated = UNKNOWN
         return taken
 
     def put_back_unsynced(self, taken: list[Segment]) -> None:
@@ -313,6 +319,7 @@ class Segments:
                 self._disk.unlink(self._path(number))
             else:
                 self._disk.punch(segment.fd, offset, length)
+                segment.allocated = UNKNOWN
 
     def forget(self, freed: list[Freed]) -> None:
         """The ranges are punched: their rows, and the descriptors of segments that went, are done with."""
@@ -336,7 +343,14 @@ class Segments:
 
     def allocated_bytes(self) -> int:
         """What the disk gives for all segments (st_blocks): places are larger than what is written to them."""
-        return sum(os.fstat(segment.fd).st_blocks * 512 for segment in self._open.values())
+        total = 0
+        for segment in self._open.values():
+            if (
+                segment.unsynced or segment.allocated == UNKNOWN
+            ):  # the others have not changed: a full disk has thousands
+                segment.allocated = os.fstat(segment.fd).st_blocks * 512
+            total += segment.allocated
+        return total
 
     def close(self) -> None:
         for segment in self._open.values():

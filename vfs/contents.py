@@ -48,6 +48,7 @@ class Contents:
         self._dirty: dict[Key, Window] = {}
         self._fresh: set[int] = set()  # contents that have no rows yet
         self._released: set[int] = set()
+        self._replaced = 0  # since the last flush
 
     def create(self) -> int:
         """A new, empty content."""
@@ -110,6 +111,7 @@ class Contents:
         before = len(window.starts)
         gained, lost = window.replace(low, high, block, offset)
         self._released.update(lost)
+        self._replaced += 1
         self._cost += EXTENT_COST_BYTES * (len(window.starts) - before)
         if window.touched:
             self._dirty[content, low // WINDOW_BYTES] = window
@@ -199,6 +201,10 @@ class Contents:
             self._database.write("DELETE FROM gone_contents WHERE content = ?", (content,))
         return False
 
+    def unwritten(self) -> int:
+        """How many changes wait for the next flush; each is a row or a few."""
+        return self._replaced + len(self._released)
+
     def flush(self) -> None:
         """Write the rows that changed; then free the blocks that nothing points at any more."""
         epoch, write = self._epochs.current, self._database.write
@@ -212,6 +218,7 @@ class Contents:
             window.touched.clear()
             self._fresh.discard(content)
         self._dirty.clear()
+        self._replaced = 0
         if self._released:
             self._free_unused()
 

@@ -85,6 +85,7 @@ class Drive:
             ],
         )
         # Extents may free blocks, inodes give up contents: what is written first releases what comes after.
+        self.cuts.unwritten += [self.inodes.unwritten, self.contents.unwritten]
         self.cuts.flushers[:0] = [self.inodes.flush, self.xattrs.flush, self.contents.flush]
 
     @classmethod

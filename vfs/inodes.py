@@ -183,6 +183,10 @@ class Inodes:
             self._orphans.add(inode.ino)
             self._reap_if_unheld(inode.ino)
 
+    def unwritten(self) -> int:
+        """How many inodes wait for the next flush."""
+        return len(self._dirty)
+
     def flush(self) -> None:
         """Write the rows that changed."""
         epoch, write = self._epochs.current, self._database.write

@@ -18,6 +18,7 @@ from typing import Any, Self
 from kit.mounted import STOP_DEADLINE_S, MountedDrive, await_true
 
 from appliance.control.client import ControlClient
+from appliance.control.protocol import ControlProblem
 
 LISTENS_S = 60.0
 PRUNES_S = 240.0
@@ -35,12 +36,20 @@ class Served:
         began = time.perf_counter()
         self.drive.start()
         self.started_s = time.perf_counter() - began
+        await_true(self._is_listening, LISTENS_S, "a control interface that answers")
         return self
 
     def __exit__(self, *_: object) -> None:
         with suppress(AssertionError):
             self.drive.stop()
         self.drive.clear_away(keep_state=True)
+
+    def _is_listening(self) -> bool:
+        try:
+            self.control.status()
+        except ControlProblem:
+            return False
+        return True
 
     def kill_and_restart(self) -> float:
         """kill -9, and how long until a new core serves."""

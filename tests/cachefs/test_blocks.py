@@ -117,3 +117,16 @@ async def test_read_beyond_the_segment_is_damage_and_never_zeros(cache: Cache) -
     assert cache.read_nowait(block, 0, PAGE_BYTES * 3) is None
     with pytest.raises(BytesDamaged):
         await cache.read(block, 0, PAGE_BYTES * 3)
+
+
+async def test_tallies_count_the_rows(tmp_path: Path) -> None:
+    async with bare_cache(tmp_path) as cache:
+        blocks = [put(cache, b"bytes") for _ in range(5)]
+        cache.blocks.flush()
+        cache.blocks.drop(blocks[0].number)
+        put(cache, b"without rows")
+        assert (cache.blocks.held, cache.blocks.unwritten()) == (4, 1)
+        cache.cuts.log()
+    async with bare_cache(tmp_path) as cache:
+        assert (cache.blocks.held, cache.blocks.sealed, cache.blocks.unwritten()) == (5, 0, 0)
+        assert cache.statistics()["blocks_open"] == 5

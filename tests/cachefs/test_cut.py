@@ -11,8 +11,9 @@ from kit.fault_plan import FaultPlan, FaultyDisk
 from kit.losing_disk import LosingDisk
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+import cachefs.cut
 from cachefs.cache import Cache
-from cachefs.cut import PENDING_STATEMENTS, CutPolicy
+from cachefs.cut import PENDING_STATEMENTS, SPILLED_STATEMENTS, UNWRITTEN_ROWS, CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.errors import StorageBroken
 from cachefs.intent_log import MARK, read_records
@@ -134,12 +135,47 @@ async def test_many_bytes_bring_the_cut_forward(tmp_path: Path, virtual_time: Mo
 
 async def test_names_alone_bring_the_cut_forward(tmp_path: Path, virtual_time: MockClock) -> None:
     """Somebody removes a large tree: nothing is written and nothing closed, and still rows do not pile up."""
-    async with bare_cache(tmp_path) as cache:
+    async with bare_cache(tmp_path, policy=CutPolicy(max_rows=PENDING_STATEMENTS)) as cache:
         for number in range(PENDING_STATEMENTS + 1):
             say(cache, f"name {number}", number)
             cache.cuts.bound_pending()
         await trio.sleep(0.1)
         assert len(committed(cache)) == PENDING_STATEMENTS + 1
+
+
+async def test_many_changed_pages_bring_the_cut_forward(
+    tmp_path: Path, virtual_time: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COMMIT goes over all pages of its transaction, and nobody else is served meanwhile: they must not be too many."""
+    monkeypatch.setattr(cachefs.cut, "SPILLED_PAGES", 2)
+    async with bare_cache(tmp_path, policy=CutPolicy(period_s=float("inf"))) as cache:
+        for number in range(SPILLED_STATEMENTS + 1):
+            say(cache, f"row {number}" * 20, number)
+        cache.cuts.log()
+        await trio.sleep(0.1)
+        assert len(committed(cache)) == SPILLED_STATEMENTS + 1
+
+
+async def test_pages_have_left_memory_before_the_commit(tmp_path: Path) -> None:
+    async with bare_cache(tmp_path, policy=NEVER) as cache:
+        for number in range(SPILLED_STATEMENTS + 1):
+            say(cache, f"row {number}" * 20, number)
+        before = cache.database.wal_path.stat().st_size
+        cache.cuts.log()
+        spilled = cache.database.wal_path.stat().st_size
+        await cache.cuts.cut()
+        assert spilled - before > 50_000
+        assert cache.database.wal_path.stat().st_size - spilled < 20_000
+
+
+async def test_changed_rows_in_memory_are_bounded(tmp_path: Path) -> None:
+    """They would all be written in one turn of the loop, at the next close or cut."""
+    async with bare_cache(tmp_path, policy=NEVER) as cache:
+        waiting = ["inode"] * (UNWRITTEN_ROWS + 1)
+        cache.cuts.unwritten.append(lambda: len(waiting))
+        cache.cuts.flushers.append(waiting.clear)
+        cache.cuts.bound_pending()
+        assert waiting == []
 
 
 async def test_statements_in_memory_are_bounded(tmp_path: Path) -> None:

@@ -248,3 +248,21 @@ async def test_statistics_count_live_and_waiting_bytes(cache: Cache) -> None:
     await cache.cuts.cut()
     cache.blocks.drop(gone.number)
     assert cache.segments.statistics() == {"segments": 1, "live_bytes": PAGE_BYTES, "free_queue_bytes": PAGE_BYTES}
+
+
+async def test_allocated_bytes_are_those_of_the_files(cache: Cache, tmp_path: Path) -> None:
+    """Files that did not change are not asked again, and whatever changes one is noticed."""
+
+    def on_disk() -> int:
+        return sum(path.stat().st_blocks * 512 for path in (tmp_path / "segments").glob("*.seg"))
+
+    blocks = []
+    for _ in range(3):
+        blocks.append(put(cache, b"x" * PAGE_BYTES))
+        assert cache.segments.allocated_bytes() == on_disk()
+        await cache.cuts.cut()
+        assert cache.segments.allocated_bytes() == on_disk()
+    before = on_disk()
+    cache.blocks.drop(blocks[0].number)
+    await cache.cuts.cut()
+    assert cache.segments.allocated_bytes() == on_disk() < before
