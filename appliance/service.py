@@ -111,7 +111,8 @@ class CoreService:
         return shown(made).model_copy(update={"warning": INCOMPLETE})
 
     async def list_snapshots(self) -> list[Snapshot]:
-        return [shown(snapshot) for snapshot in self._drive.snapshots.all()]
+        kept = self._drive.snapshots.all()
+        return await trio.to_thread.run_sync(lambda: [shown(snapshot) for snapshot in kept])
 
     async def delete_snapshot(self, name: str) -> None:
         await self._drive.cuts.gate.wait_open()
@@ -167,7 +168,7 @@ class CoreService:
         return f"{name} ({device or kind})"
 
     async def plan_restore(self, request: RestoreRequest) -> RestorePlan:
-        snapshot = self._snapshot_at(request.at)
+        snapshot = await self._snapshot_at(request.at)
         with told():
             plan = await self._restores.plan(os.fsencode(request.path), snapshot, target_of(request))
         return RestorePlan(
@@ -179,7 +180,7 @@ class CoreService:
         )
 
     async def start_restore(self, request: RestoreRequest) -> Job:
-        snapshot = self._snapshot_at(request.at)
+        snapshot = await self._snapshot_at(request.at)
         self._refuse_read_only()
         with told():
             job = await self._restores.begin(os.fsencode(request.path), snapshot, target_of(request), self._caller)
@@ -202,13 +203,14 @@ class CoreService:
         if reason:
             raise ServiceError("read_only", f"The drive can only be read at the moment: {reason}. Nothing was changed.")
 
-    def _snapshot_at(self, when: str) -> snapshots.Snapshot:
-        known = self._drive.snapshots.all()
+    async def _snapshot_at(self, when: str) -> snapshots.Snapshot:
+        now = instant(self._drive.clock.now_ns())
         try:
-            found = resolve_when(when, [shown(snapshot) for snapshot in known], instant(self._drive.clock.now_ns()))
+            found = resolve_when(when, await self.list_snapshots(), now)
         except Unresolved as error:
             raise ServiceError(error.code, str(error)) from error
-        return self._drive.snapshots.get(found.name)
+        with told():  # it may have been deleted while the list was made
+            return self._drive.snapshots.get(found.name)
 
     # A job that is done is not called so before the kernel has forgotten what it replaced: for some milliseconds an old
     # path would still open the old file.

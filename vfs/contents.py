@@ -20,7 +20,7 @@ WINDOWS_BYTES = 40 << 20
 WINDOW_COST_BYTES = 1400  # of an empty window
 EXTENT_COST_BYTES = 32
 SMALL_CONTENT = 16  # extents; given up at once instead of by the reaper
-STEP_ROWS = 400
+STEP_ROWS = 100  # a few milliseconds, where each row also frees a block
 
 _UPSERT = (
     "INSERT INTO extents VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (content, start) DO UPDATE SET"
@@ -49,6 +49,9 @@ class Contents:
         self._fresh: set[int] = set()  # contents that have no rows yet
         self._released: set[int] = set()
         self._replaced = 0  # since the last flush
+        self._gone_places: dict[
+            tuple[int, int], int
+        ] = {}  # how far `remove_gone_step` is; lost at a start, and no harm
 
     def create(self) -> int:
         """A new, empty content."""
@@ -116,6 +119,15 @@ class Contents:
         if window.touched:
             self._dirty[content, low // WINDOW_BYTES] = window
         return gained
+
+    def step_down(self, content: int, size: int) -> int:
+        """The size to cut the content off at on the way to `size`, so that few extents go at once."""
+        self.flush()
+        row = self._database.row(
+            "SELECT start FROM extents WHERE content = ? AND start > ? ORDER BY start DESC LIMIT 1 OFFSET ?",
+            (content, size, STEP_ROWS),
+        )
+        return row[0] if row is not None else size
 
     def cut_off(self, content: int, size: int) -> int:
         """Remove all from byte `size` on. Returns how many bytes less are covered."""
@@ -187,15 +199,18 @@ class Contents:
         return True
 
     def remove_gone_step(self, content: int, seen_until: int) -> bool:
-        """Remove a few extents, of a content that is gone, that were made after epoch `seen_until`.
+        """Look at a few extents of a content that is gone; remove those that were made after epoch `seen_until`.
 
         True while there are more.
         """
+        place = self._gone_places.pop((content, seen_until), -1)
         rows = self._database.rows(
-            "SELECT start, block FROM extents WHERE content = ? AND since > ? LIMIT ?", (content, seen_until, STEP_ROWS)
+            "SELECT start, block, since FROM extents WHERE content = ? AND start > ? ORDER BY start LIMIT ?",
+            (content, place, STEP_ROWS),
         )
-        self._remove(content, rows)
+        self._remove(content, [(start, block) for start, block, since in rows if since > seen_until])
         if len(rows) == STEP_ROWS:
+            self._gone_places[content, seen_until] = rows[-1][0]
             return True
         if self._database.row("SELECT 1 FROM extents WHERE content = ? LIMIT 1", (content,)) is None:
             self._database.write("DELETE FROM gone_contents WHERE content = ?", (content,))

@@ -63,6 +63,8 @@ class Doors:
         self._links: dict[int, tuple[int, str]] = {}  # number of a symlink -> folder it was found in, snapshot name
         self._link_numbers: dict[tuple[int, str], int] = {}
         self._last_link = 0
+        self._thinned_of: tuple[int, int] = (0, 0)  # what `_thinned_list` was made from
+        self._thinned_list: list[Snapshot] = []
 
     def load(self) -> None:
         """Read the table of views."""
@@ -160,7 +162,11 @@ class Doors:
         return number
 
     def _thinned(self) -> list[Snapshot]:
-        return thin(self._snapshots.all(), MOST_PREVIOUS)
+        newest = self._snapshots.newest()
+        present = (len(self._snapshots), newest.number if newest is not None else 0)
+        if present != self._thinned_of:  # numbers only grow, so whatever comes or goes changes one of the two
+            self._thinned_of, self._thinned_list = present, thin(self._snapshots.all(), MOST_PREVIOUS)
+        return self._thinned_list
 
     def link_target(self, link: int) -> bytes:
         """Where a symlink in a virtual folder points: into the nearest anchor's `.snapshots`, by the folder's present

@@ -195,11 +195,25 @@ class Files:
     # --- size ---
 
     async def truncate(self, inode: Inode, size: int, actor_id: int) -> None:
-        """Set the size; what lies beyond is forgotten, what is new is a hole. Costs nothing per byte."""
+        """Set the size; what lies beyond is forgotten, what is new is a hole. Costs nothing per byte.
+
+        A file of very many extents gets shorter in steps, so that nobody else waits for all of them: until the last,
+        and after a crash, it may have a size in between.
+        """
         if size < 0:
             raise InvalidArgument("a size below zero")
         if size > MAX_FILE_BYTES:
             raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
+        while 0 < size < inode.size and inode.content is not None:
+            step = self._contents.step_down(inode.content, size)
+            if step == size:
+                break
+            await self._truncate_to(inode, step, actor_id)
+            self._cache.cuts.bound_pending()
+            await trio.lowlevel.checkpoint()
+        await self._truncate_to(inode, size, actor_id)
+
+    async def _truncate_to(self, inode: Inode, size: int, actor_id: int) -> None:
         gate = self._cache.cuts.gate
         if gate.is_closed:
             await gate.wait_open()

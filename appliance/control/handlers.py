@@ -13,6 +13,7 @@ import json
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
+import trio
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -97,11 +98,11 @@ def _route_everybody(app: FastAPI, service: DriveService, rights: list[Any]) -> 
 
     @app.get("/v1/snapshots", response_model=list[Snapshot], responses=_REFUSALS, dependencies=rights)
     async def list_snapshots() -> Response:
-        return _answer(await service.list_snapshots())
+        return await _long_answer(await service.list_snapshots())
 
     @app.get("/v1/versions", response_model=list[Version], responses=_REFUSALS, dependencies=rights)
     async def versions(path: Annotated[str, Depends(named_path)]) -> Response:
-        return _answer(await service.versions(path))
+        return await _long_answer(await service.versions(path))
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, dependencies=rights)
     async def metrics() -> Response:
@@ -173,6 +174,11 @@ def _answer(message: BaseModel | list[Any], status_code: int = 200) -> Response:
     else:
         body = message.model_dump(mode="json")
     return Response(json.dumps(body), status_code, media_type="application/json")
+
+
+async def _long_answer(messages: list[Any]) -> Response:
+    """`_answer` for a list that may have ten thousand entries."""
+    return await trio.to_thread.run_sync(_answer, messages)
 
 
 def _problem(status_code: int, code: str, message: str, details: dict[str, Any] | None = None) -> Response:

@@ -30,7 +30,7 @@ def as_prometheus(status: Status) -> str:
     if status.last_cut is not None:
         gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))
     lines = [_lines(name, "gauge", meaning, value) for name, meaning, value in gauges]
-    lines.append(_lines("slow_turns_total", "counter", "Turns of the core's loop over 100 ms", status.slow_turns))
+    lines.append(_lines("slow_turns_total", "counter", "Turns of the core's loop over 20 ms", status.slow_turns))
     return "".join(lines)
 
 

@@ -24,6 +24,7 @@ from vfs.inodes import Inode
 
 FILE, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 BATCH = 20_000  # files between two commits
+ZEROS = bytes(4096)
 WORDS = ("Rechnung", "Angebot", "Vertrag", "Protokoll", "Plan", "Bericht", "Scan", "Foto", "Liste", "Entwurf")
 ENDINGS = (".pdf", ".docx", ".xlsx", ".jpg", ".txt")
 
@@ -32,7 +33,7 @@ class EmptyDisk(RealDisk):
     """Takes zeros without writing them, and syncs nothing."""
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> None:
-        if any(data[:16]):  # not one of the empty contents
+        if data != ZEROS[: len(data)]:
             super().pwrite(fd, data, offset)
 
     def sync(self, fd: int) -> None:  # type: ignore[override]
@@ -48,7 +49,6 @@ class Builder:
     def __init__(self, drive: Drive) -> None:
         self.drive = drive
         self.caller = Caller(1000, 1000, drive.actors.local(1000))
-        self._zeros = bytes(4096)
         self._made = 0
         self._random = random.Random(1)
 
@@ -60,7 +60,7 @@ class Builder:
         """A new file of so many zeros, up to a page; none at all make an empty file."""
         inode = self.drive.namespace.create(parent, name.encode(), FILE, self.caller)
         if size:
-            await self.drive.files.write(inode, 0, self._zeros[:size], self.caller.actor_id)
+            await self.drive.files.write(inode, 0, ZEROS[:size], self.caller.actor_id)
         self._made += 1
         if self._made % BATCH == 0:
             await self.commit()

@@ -142,7 +142,7 @@ def _sweeps(served: Served) -> Iterator[Line]:
         os.mknod(folder / f"new file {number:06d}.txt")
     yield Line("empty files made", NEW_FILES / (time.perf_counter() - began), "a second")
     yield Line(f"memory of the core after {NEW_FILES:,} more files", served.resident_mib(), "MiB", 300)
-    yield Line("turns of the loop over 20 ms, walk and creates", served.slow_turns() - turns, "", 0)
+    yield served.slow_turns_since(turns, "walk and creates")
 
 
 def _walk(top: Path | str) -> Iterator[int]:
@@ -169,7 +169,7 @@ def _snapshots(served: Served) -> Iterator[Line]:
         replies.append(timed_ms(served.control.create_snapshot))
     yield Line("reply to a snapshot with 1 GiB dirty", replies[0], "ms", 20)
     yield Line("reply to a snapshot, others", median(replies[1:]), "ms", 20)
-    yield Line("turns of the loop over 20 ms, snapshots", served.slow_turns() - turns, "", 0)
+    yield served.slow_turns_since(turns, "1 GiB written, snapshots")
     turns, took_ms = served.slow_turns(), list[float]()
     for number in range(CHANGED_FILES):
         os.chmod(served.root / "new" / f"new file {number:06d}.txt", 0o600)
@@ -182,7 +182,7 @@ def _snapshots(served: Served) -> Iterator[Line]:
         lasted = time.perf_counter() - began
     told = f"{len(took_ms):,} stats in {lasted:.0f} s, p99 {percentile(took_ms, 0.99):.1f} ms"
     yield Line("longest stat while snapshots are deleted", max(took_ms), "ms", 50, told)
-    yield Line("turns of the loop over 20 ms, changes and deletion", served.slow_turns() - turns, "", 0)
+    yield served.slow_turns_since(turns, "changes, deletion of snapshots")
 
 
 def _change(folder: Path, number: int) -> None:

@@ -5,6 +5,7 @@ a thread that looks for names that nobody has.
 """
 
 import os
+import re
 import signal
 import sqlite3
 import statistics
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
+from bench.scale_table import Line
 from kit.mounted import STOP_DEADLINE_S, MountedDrive, await_true
 
 from appliance.control.client import ControlClient
@@ -70,6 +72,18 @@ class Served:
     def slow_turns(self) -> int:
         """How often the loop was away for more than 20 ms, by its own count."""
         return self.control.status().slow_turns
+
+    def slow_turns_since(self, before: int, during: str) -> Line:
+        """A line about the turns since the count `before`. On a machine with other work the loop is away without having
+        anything to do, so the line is judged by the turns in which it was at work for so long.
+        """
+        counted = self.slow_turns()
+        worked = [
+            int(ms) for ms in re.findall(r"the loop was away for \d+ ms, (\d+) ms of it at work", self.drive.log())
+        ]
+        long = [ms for ms in worked[len(worked) - (counted - before) :] if ms > 20] if counted > before else []
+        told = f"{counted - before} away for so long, at work for at most {max(long, default=20)} ms of it"
+        return Line(f"turns of the loop with over 20 ms of work: {during}", len(long), "", 0, told)
 
     def settle(self) -> None:
         """Wait until a cut holds everything and the reaper has nothing to do that shows in the rows."""

@@ -53,7 +53,7 @@ def measure(home: Path) -> Iterator[Line]:
         turns = served.slow_turns()
         yield from _oldest(served)
         yield from _doors(served)
-        yield Line("turns of the loop over 20 ms, in the past", served.slow_turns() - turns, "", 0)
+        yield served.slow_turns_since(turns, "in the past")
 
 
 async def _fill(builder: Builder, snapshots: int) -> None:

@@ -73,6 +73,17 @@ def test_a_number_of_a_view_is_never_used_again(still: StillDrive) -> None:
     assert still.rows("views") == []
 
 
+def test_previous_versions_come_and_go_with_their_snapshots(still: StillDrive) -> None:
+    """The choice of which to show is kept, and never outlives what it was made from."""
+    names: list[str] = []
+    for number in range(4):
+        names.append(still.snap().name)
+        assert [entry.name.decode() for entry in still.drive.doors.entries(PREVIOUS)] == names
+        if number % 2:
+            still.drive.snapshots.delete(names.pop(0))
+            assert [entry.name.decode() for entry in still.drive.doors.entries(PREVIOUS)] == names
+
+
 def test_an_unknown_snapshot_is_not_found(still: StillDrive) -> None:
     for door in (SNAPSHOTS, PREVIOUS):
         with pytest.raises(NotFound):

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.still_drive import StillDrive, UnsyncedDisk
 
+import vfs.contents
 from vfs.errors import DataLost, FileTooLarge, InvalidArgument, NoSpace
 from vfs.extents import WINDOW_BYTES
 from vfs.files import MAX_FILE_BYTES
+from vfs.inodes import Inode
 
 
 class RefusingDisk(UnsyncedDisk):  # type: ignore[misc]
@@ -164,3 +166,59 @@ def test_reads_at_any_offset_give_the_last_bytes_written(
         assert bytes(still.do(still.drive.files.read, inode, WINDOW_BYTES - 300, 700)) == far[:600].ljust(600, b"\0")
     still.assert_sound()
     still.abandon()
+
+
+def scattered(still: StillDrive, name: str, extents: int) -> Inode:
+    """A file of so many extents with holes between them."""
+    for number in range(extents):
+        still.do(still.write, name, b"x", 10_000 * number)
+    still.drive.cuts.log()
+    return still.inode(name)
+
+
+def test_a_file_of_many_extents_gets_shorter_in_steps(still: StillDrive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others come between: no step takes more than a few extents away, and what is left is right after each."""
+    monkeypatch.setattr(vfs.contents, "STEP_ROWS", 3)
+    inode = scattered(still, "a", 20)
+    sizes = []
+    contents = still.drive.contents
+    cut_off = contents.cut_off
+
+    def watched(content: int, size: int) -> int:
+        before = len(contents.pieces(content, 0, inode.size))
+        lost = cut_off(content, size)
+        assert before - len(contents.pieces(content, 0, inode.size)) <= 4
+        sizes.append(size)
+        return lost
+
+    monkeypatch.setattr(contents, "cut_off", watched)
+    still.do(still.truncate, "a", 20_001)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) > 4
+    assert (inode.size, inode.mapped, sizes[-1]) == (20_001, 3, 20_001)
+    assert still.do(still.read, "a") == (b"x" + bytes(9999)) * 2 + b"x"
+
+
+def test_giving_up_a_large_file_looks_at_few_extents_a_step(still: StillDrive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a snapshot shows all of them, so that none is removed."""
+    monkeypatch.setattr(vfs.contents, "STEP_ROWS", 5)
+    scattered(still, "a", 60)
+    snapshot = still.snap()
+    still.do(still.unlink, "a")
+    asked = []
+    rows = still.drive.database.rows
+
+    def watched(sql: str, parameters: tuple[object, ...] = ()) -> list[object]:
+        found = rows(sql, parameters)
+        asked.append((sql, len(found)))
+        return found
+
+    monkeypatch.setattr(still.drive.database, "rows", watched)
+    steps = 0
+    while still.drive.contents.sift_step():
+        steps += 1
+    assert steps >= 60 // 5
+    assert all("start > ?" in sql and count <= 5 for sql, count in asked)
+    still.drive.snapshots.delete(snapshot.name)
+    still.reap()
+    assert rows("SELECT * FROM extents") == []
