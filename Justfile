@@ -52,6 +52,21 @@ crash *args:
 power-loss *args:
     {{ python }} tests/crash/power_rounds.py "$@"
 
+# fsx, fio-verify and stress, one after another (about three quarters of an hour)
+torture: fsx fio-verify stress
+
+# 100,000 random operations for each of 8 seeds, under snapshots, checked byte for byte; --ops N, --seeds N, --first SEED
+fsx *args:
+    {{ python }} tests/conformance/fsx_seeds.py "$@"
+
+# fio's checksummed blocks, verified at once, after a restart of the drive and in a snapshot; --size-mib N
+fio-verify *args:
+    {{ python }} tests/conformance/fio_verify.py "$@"
+
+# stress-ng's file system stressors, five seconds each (about four minutes); --seconds N, or names of stressors
+stress *args:
+    {{ python }} tests/conformance/stress.py "$@"
+
 # pjdfstest as root on a fresh drive; wants PJDFSTEST_DIR, a built checkout
 conformance *args:
     {{ python }} tests/conformance/pjdfstest.py "$@"

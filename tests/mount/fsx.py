@@ -50,8 +50,11 @@ class Exerciser:
             (8, self._read_through_map),
             (6, self._cut),
             (5, self._grow),
-            (3, self._sync),
-            (5, self._forget),
+            (3, self._punch_tail),
+            (2, self._allocate),
+            (3, self._copy_range),
+            (2, self._sync),
+            (3, self._forget),
             (4, self._reopen),
             (2, self._replace),
         ]
@@ -101,7 +104,7 @@ class Exerciser:
         content = content[: len(self.model) - offset]
         with mmap.mmap(self._handle, len(self.model)) as window:
             window[offset : offset + len(content)] = content
-            synced = self.random.random() < 0.3
+            synced = self.random.random() < 0.1
             if synced:
                 window.flush()
         self._apply(offset, content)
@@ -120,6 +123,31 @@ class Exerciser:
 
     def _grow(self) -> str:
         return self._truncate(self.random.randint(len(self.model), self.limit))
+
+    def _punch_tail(self) -> str:
+        """Down and up again: whatever lay between must be zeros, also in pages that stay cached or mapped."""
+        size, low = len(self.model), self._somewhere(len(self.model) + 1)
+        self._truncate(low)
+        self._truncate(size)
+        return f"truncate from {size} to {low} and back"
+
+    def _allocate(self) -> str:
+        """What a file system refuses, glibc does by hand: no byte may change, the file may grow."""
+        low = self._somewhere(self.limit)
+        size = min(self._length(), self.limit - low)
+        os.posix_fallocate(self._handle, low, size)
+        self.model.extend(bytes(max(0, low + size - len(self.model))))
+        return f"allocate {size} at {low}"
+
+    def _copy_range(self) -> str:
+        if not self.model:
+            return "copy nothing: the file is empty"
+        source, target = self._somewhere(len(self.model)), self._somewhere(self.limit)
+        size = min(self._length(), len(self.model) - source, self.limit - target, abs(source - target))
+        if size:
+            size = os.copy_file_range(self._handle, self._handle, size, source, target)
+            self._apply(target, bytes(self.model[source : source + size]))
+        return f"copy {size} from {source} to {target}"
 
     def _truncate(self, size: int) -> str:
         before = len(self.model)
