@@ -17,13 +17,18 @@ from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, State
 from cachefs.cut import CutPolicy
 from cachefs.database import FORMAT_VERSION, Database
 from cachefs.disk import Disk
-from cachefs.errors import DatabaseDamaged, StorageBroken, WrongVersion
+from cachefs.errors import BytesDamaged, DatabaseDamaged, StorageBroken, WrongVersion
+from cachefs.scrub import Scrub
+from cachefs.sums import PAGE_BYTES
 from cloud_tier.clock import SystemClock
 from vfs import state as engine_state
 from vfs.check import check
+from vfs.damage import hits
 from vfs.drive import Drive
+from vfs.past import Query
 
 LEAST_FREE_BYTES = 64 << 20
+MOST_NAMED = 100  # damaged pages whose files are looked up
 
 
 def make_state(state: Path, disk: Disk, vfs: str | None = None) -> None:
@@ -94,6 +99,49 @@ def check_state(state: Path, repair: bool) -> CheckReport:
             await drive.close()
 
     return trio.run(woken)
+
+
+def scrub_state(state: Path, percent: float) -> CheckReport:
+    """Read the bytes of a drive that is not running, after waking it as a start would. The caller holds the lock."""
+
+    async def woken() -> CheckReport:
+        drive = await open_drive(state, Config())
+        try:
+            return await scrub_drive(drive, percent)
+        finally:
+            await drive.close()
+
+    return trio.run(woken)
+
+
+async def scrub_drive(drive: Drive, percent: float) -> CheckReport:
+    """Read local bytes, and name the files of those that are damaged."""
+    pages: list[BytesDamaged] = []
+    scrub = Scrub(drive.cache, pages.append, percent / 100)
+    await scrub.run()
+    snapshots, shown = drive.snapshots.all(), pages[:MOST_NAMED]
+
+    def name(query: Query) -> list[Finding]:
+        found = []
+        for page in shown:
+            for hit in hits(query, page.block, page.offset, page.offset + PAGE_BYTES, snapshots):
+                shown_by = f" in {hit.shown_by[-1]}" if hit.shown_by else ""
+                if len(hit.shown_by) > 1:
+                    shown_by += f" and {len(hit.shown_by) - 1} older snapshots"
+                message = f"4 KiB from byte {hit.offset} on are not what was written{shown_by}"
+                path = os.fsdecode(hit.path) if hit.path is not None else None
+                found.append(Finding(invariant="bytes", message=message, path=path))
+        return found
+
+    findings = await drive.past.study(name) if shown else []
+    if len(pages) > len(shown):
+        findings.append(Finding(invariant="bytes", message=f"{len(pages) - len(shown)} more pages are damaged"))
+    checked = {
+        "bytes": scrub.checked_bytes,
+        "blocks": scrub.checked_blocks,
+        "pages for the first time": scrub.learned_pages,
+    }
+    return CheckReport(findings=findings, checked=checked)
 
 
 def check_open_state(state: Path) -> CheckReport:

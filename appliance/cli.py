@@ -26,6 +26,7 @@ from appliance.commands.jobs import jobs
 from appliance.commands.mount import mount
 from appliance.commands.options import places_of
 from appliance.commands.restore import restore
+from appliance.commands.scrub import scrub
 from appliance.commands.serve import serve
 from appliance.commands.status import status
 from appliance.commands.undo_restore import undo_restore
@@ -44,7 +45,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (init, serve, mount, status, versions, restore, jobs, fsck, doctor):
+for command in (init, serve, mount, status, versions, restore, jobs, fsck, scrub, doctor):
     app.command()(command)
 app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")

@@ -152,6 +152,15 @@ def _about_status(facts: Facts) -> Iterator[Advice]:
             do="Look for a slow or full disk under the state directory.",
         )
     cache = status.cache
+    if cache.damaged_pages:
+        yield Advice(
+            severity="broken",
+            title="Stored bytes were damaged",
+            what=f"{cache.damaged_pages} pages of 4 KiB are not what was written; whoever reads them gets an error,"
+            " and nobody gets wrong bytes. Everything else works.",
+            do=f"{facts.log_file} names the files; `hybrid-drive scrub` looks for more. Save them anew, or bring them"
+            " back from a backup, and have the disk looked at.",
+        )
     if cache.allocated_bytes > cache.budget_bytes:
         yield Advice(
             severity="warning",

@@ -16,7 +16,7 @@ from typing import Literal, cast
 
 import trio
 
-from appliance.assemble import check_open_state
+from appliance.assemble import check_open_state, scrub_drive
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -231,6 +231,9 @@ class CoreService:
         async with self._restores.busy:  # what a restore is building is not sound yet
             await self._drive.cuts.wait_cut()
             return await trio.to_thread.run_sync(check_open_state, self._drive.state)
+
+    async def scrub(self, percent: float) -> CheckReport:
+        return await scrub_drive(self._drive, percent)
 
 
 @contextmanager

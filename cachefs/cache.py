@@ -24,7 +24,7 @@ from cachefs.cut import CutPolicy, Cuts
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import BytesDamaged
-from cachefs.segments import Segments
+from cachefs.segments import Segment, Segments
 from cachefs.sums import CHUNK_SHIFT, LOW_HALF, PAGE_BYTES, page_sum, page_sums
 from cloud_tier.clock import Clock
 
@@ -52,7 +52,7 @@ class Cache:
         self.budget = Budget(state, clock, self.segments.allocated_bytes, limit_bytes)
         self.damaged: set[tuple[int, int]] = set()
         """Pages that were found damaged since the start: segment, byte in it."""
-        self._disk = disk
+        self.disk = disk
         self._sums = self.segments.sums
         self._chunks = self._sums.chunks
         self._threads = trio.CapacityLimiter(8)
@@ -84,7 +84,7 @@ class Cache:
             return self._read_pages_nowait(block, offset, length)
         page = bytearray(length)
         try:
-            count = self._disk.read_cached(block.segment.fd, page, place)
+            count = self.disk.read_cached(block.segment.fd, page, place)
         except OSError:  # `read` will say so
             return None
         if count != length:
@@ -100,7 +100,7 @@ class Cache:
         segment, place = block.segment, block.offset + low
         data = bytearray(high - low)
         try:
-            count = self._disk.read_cached(segment.fd, data, place)
+            count = self.disk.read_cached(segment.fd, data, place)
         except OSError:
             return None
         if count != high - low or self._sums.missing(segment.number, place, place + count):
@@ -124,7 +124,7 @@ class Cache:
         while True:
             low, high = pages_of(block, offset, length)
             place = block.offset + low
-            await self._load_sums(block, low, high)
+            await self.load_sums(block.segment, block.offset + low, block.offset + high)
             data, sums = await trio.to_thread.run_sync(
                 self._read_and_sum, segment.fd, high - low, place, limiter=self._threads
             )
@@ -140,18 +140,21 @@ class Cache:
             seen = (wrong, known[wrong], sums[wrong])
 
     def _read_and_sum(self, fd: int, length: int, place: int) -> tuple[bytes, memoryview]:
-        data = self._disk.pread(fd, length, place)
+        data = self.disk.pread(fd, length, place)
         return data, page_sums(data)
 
-    async def _load_sums(self, block: Block, low: int, high: int) -> None:
-        for chunk in self._sums.missing(block.segment.number, block.offset + low, block.offset + high):
+    async def load_sums(self, segment: Segment, low: int, high: int) -> None:
+        """Bring the sums of bytes [low, high) into memory, so that the loop need not wait for them."""
+        for chunk in self._sums.missing(segment.number, low, high):
             await trio.to_thread.run_sync(self._sums.read_file, chunk, limiter=self._threads)  # `load` finds it cached
 
     def _damaged(self, block: Block, offset: int, what: str) -> BytesDamaged:
         # The one place where damage is stated: a SEALED block that a pack holds is to be fetched again instead.
         offset -= offset % PAGE_BYTES
-        self.damaged.add((block.segment.number, block.offset + offset))
-        return BytesDamaged(block.segment.number, block.number, offset, what)
+        page = block.segment.number, block.offset + offset
+        is_news = page not in self.damaged
+        self.damaged.add(page)
+        return BytesDamaged(block.segment.number, block.number, offset, what, is_news=is_news)
 
     # --- writing ---
 
@@ -169,7 +172,7 @@ class Cache:
             if sums is None:
                 sums = self._sums.load(chunk)
             try:
-                self._disk.pwrite(segment.fd, data, place)
+                self.disk.pwrite(segment.fd, data, place)
             except OSError:
                 self._sums.forget(segment.number, place, place + size)
                 raise
@@ -181,7 +184,7 @@ class Cache:
     def _write_part_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
         start = offset % PAGE_BYTES
         fd, low, place = block.segment.fd, offset - start, block.offset + offset - start
-        old = self._disk.pread(fd, min(PAGE_BYTES, max(0, block.length - low)), place)
+        old = self.disk.pread(fd, min(PAGE_BYTES, max(0, block.length - low)), place)
         chunk = block.segment.first_chunk + (place >> CHUNK_SHIFT)
         sums, index = self._sums.load(chunk), place >> 12 & 1023
         is_damaged = sums[index] and sums[index] != page_sum(old)
@@ -190,7 +193,7 @@ class Cache:
         sum_ = page_sum(page)
         self._sums.changed.add(chunk)
         sums[index] = 0
-        self._disk.pwrite(fd, data, block.offset + offset)
+        self.disk.pwrite(fd, data, block.offset + offset)
         sums[index] = (sum_ ^ 1 or 2) if is_damaged else sum_  # damaged: anything but right, or unknown
 
     def _write_pages_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
@@ -210,11 +213,14 @@ class Cache:
         low, high = pages_of(block, offset, len(data))
         lease = self.segments.lease()
         try:
-            await self._load_sums(block, low, high)
+            await self.load_sums(block.segment, block.offset + low, block.offset + high)
             known = self._sums.known(segment.number, block.offset + low, block.offset + high)
             self._sums.forget(segment.number, block.offset + low, block.offset + high)
             new = await trio.to_thread.run_sync(self._write_and_sum, block, offset, data, known, limiter=self._threads)
             self._sums.set(segment.number, block.offset + low, new)
+        except BaseException:
+            self._sums.forget(segment.number, block.offset + low, block.offset + high)  # somebody may have learned them
+            raise
         finally:
             self.segments.release(lease)
             segment.unsynced = True
@@ -230,14 +236,14 @@ class Cache:
             low, high = index * PAGE_BYTES, min((index + 1) * PAGE_BYTES, length)
             if offset <= low and high <= end:
                 continue  # nothing of the page stays
-            old = self._disk.pread(fd, max(0, high - low), block.offset + low)
+            old = self.disk.pread(fd, max(0, high - low), block.offset + low)
             if known[index - first] and known[index - first] != page_sum(old):
                 damaged.append(index - first)
             if low < offset:
                 head = old[: offset - low].ljust(offset - low, b"\0")
             if end < high:
                 tail = old[end - low :]
-        self._disk.pwrite(fd, data, block.offset + offset)
+        self.disk.pwrite(fd, data, block.offset + offset)
         sums = page_sums(b"".join((head, data, tail)) if head or tail else data)
         for index in damaged:
             sums[index] = sums[index] ^ 1 or 2  # as in `_write_part_nowait`

@@ -34,12 +34,10 @@ PRECIOUS, CACHE = 1, 2  # on disk: do not change
 WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
 UNKNOWN = -1
 
-_PLACES = (
-    "FROM residency JOIN blocks USING (block) WHERE block_id IS NULL AND shared = 0 AND born > ?1"  # Block.is_writable
-)
-_WRITABLE = (
-    f"SELECT segment * {SEGMENT_CHUNKS} + (offset >> {CHUNK_SHIFT}) {_PLACES}"
-    f" UNION SELECT segment * {SEGMENT_CHUNKS} + (offset + capacity - 1 >> {CHUNK_SHIFT}) {_PLACES}"
+_WRITABLE = (  # the rule of `Block.is_writable`
+    f"SELECT DISTINCT segment * {SEGMENT_CHUNKS} + (offset >> {CHUNK_SHIFT}),"
+    f" segment * {SEGMENT_CHUNKS} + (offset + capacity - 1 >> {CHUNK_SHIFT})"
+    " FROM residency JOIN blocks USING (block) WHERE block_id IS NULL AND shared = 0 AND born > ?"
 )
 
 
@@ -107,7 +105,7 @@ class Segments:
         `newest_kept`: no state after it is kept, so an OPEN block that is younger may have been written since (I2).
         """
         return Suspects(
-            {row[0] for row in self._database.rows(_WRITABLE, (newest_kept,))},
+            {chunk for row in self._database.rows(_WRITABLE, (newest_kept,)) for chunk in row},
             dict(self._database.rows("SELECT segment, bump FROM segments")),
         )
 
@@ -165,6 +163,10 @@ class Segments:
 
     def __getitem__(self, number: int) -> Segment:
         return self._open[number]
+
+    def find(self, number: int) -> Segment | None:
+        """The segment, if it is still there."""
+        return self._open.get(number)
 
     # --- places ---
 

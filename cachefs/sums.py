@@ -64,6 +64,8 @@ class Sums:
     def __init__(self, disk: Disk, directory: Path) -> None:
         self.chunks: dict[Chunk, array[int]] = {}  # oldest first
         self.changed: set[Chunk] = set()
+        self.forgotten = 0
+        """How often `forget` was called."""
         self._disk = disk
         self._directory = directory
         self._fds: dict[int, int] = {}
@@ -180,9 +182,18 @@ class Sums:
 
     def forget(self, segment: int, low: int, high: int) -> None:
         """The sums of the pages of [low, high) are not known for now."""
+        self.forgotten += 1
         for chunk, first, last in _spans(segment, low, high):
             self.load(chunk)[first:last] = array("I", bytes(4 * (last - first)))
             self.changed.add(chunk)
+
+    def learn(self, segment: int, low: int, sums: memoryview) -> int:
+        """Where a sum is not known, it is this one. Returns of how many pages."""
+        known = self.known(segment, low, low + len(sums) * PAGE_BYTES)
+        for index, one in enumerate(known):
+            sums[index] = one or sums[index]
+        self.set(segment, low, sums)
+        return known.count(0)
 
     def forget_chunks(self, segment: int, chunks: Collection[Chunk], end: int) -> None:
         """In the file, at start: these sums, and all for bytes from `end` on, are not known. Raises OSError."""

@@ -18,6 +18,7 @@
     ├── BadHandle           the handle does not allow it
     ├── NoSpace             full; nothing was changed
     ├── DataLost            bytes cannot be served as good
+    │   └── Damaged         a page of a file is not what was written; the other pages are good
     └── Refused             a restore or undo was not done, with the reason; nothing was changed
 
 None of them is worth a retry by itself.
@@ -94,6 +95,15 @@ class NoSpace(VfsError):
 
 class DataLost(VfsError):
     """Bytes cannot be served as good."""
+
+
+class Damaged(DataLost):
+    """A page of a file is not what was written. `offset`: where in the file; `is_news`: nobody was told before."""
+
+    def __init__(self, message: str, offset: int, *, is_news: bool) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.is_news = is_news
 
 
 class Refused(VfsError):

@@ -21,7 +21,7 @@ from cachefs.cache import INLINE_BYTES, Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
 from vfs.contents import Contents
 from vfs.epochs import Epochs
-from vfs.errors import DataLost, FileTooLarge, InvalidArgument, NoSpace, VfsError
+from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, NoSpace, VfsError
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.inodes import Inode, Inodes
 
@@ -73,7 +73,9 @@ class Files:
                 data = await self._read_piece(block, piece)
                 result[piece.start - offset : piece.start - offset + piece.length] = data
             return result
-        except (UnknownBlock, BytesDamaged) as error:
+        except BytesDamaged as error:
+            raise damaged(error, pieces) from error
+        except UnknownBlock as error:
             raise DataLost(str(error)) from error
         finally:
             self._cache.segments.release(lease)
@@ -233,6 +235,16 @@ class Files:
         elif size < inode.size and inode.content is not None:
             inode.mapped -= self._contents.cut_off(inode.content, size)
         inode.size = size
+
+
+def damaged(error: BytesDamaged, pieces: list[Piece]) -> Damaged:
+    """The page of a block as a place in the file."""
+    offset = next(
+        piece.start + max(0, error.offset - piece.offset)
+        for piece in pieces
+        if piece.block == error.block and piece.offset + piece.length > error.offset
+    )
+    return Damaged(str(error), offset, is_news=error.is_news)
 
 
 def is_locked(inode: Inode) -> bool:

@@ -26,7 +26,7 @@ def fsck(repair: Repair = False, state: State = None, json: Json = False) -> Non
     if json:
         print_json(report)
     else:
-        _print(report)
+        print_report(report)
     if any(not finding.repaired for finding in report.findings):
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -45,7 +45,7 @@ def _check(places: StatePlaces, repair: bool) -> CheckReport:
         return core.check()
 
 
-def _print(report: CheckReport) -> None:
+def print_report(report: CheckReport) -> None:
     for finding in report.findings:
         place = "" if finding.path is None else f" {printable(finding.path)}:"
         print(f"{finding.invariant}:{place} {finding.message}{' (repaired)' if finding.repaired else ''}")

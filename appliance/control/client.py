@@ -42,7 +42,7 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 class ControlClient:
     """One caller of the core behind `socket_path`; several threads may share it. It holds nothing open in between.
 
-    `timeout_s` bounds the wait for each answer but that of `check`, which looks at the whole drive and takes its time.
+    `timeout_s` bounds the wait for each answer but those of `check` and `scrub`, which look at all of the drive.
     `acting_uid` names the user on whose behalf the caller asks; only root may name another than himself.
     """
 
@@ -99,6 +99,10 @@ class ControlClient:
 
     def check(self) -> CheckReport:
         return self._one(CheckReport, "GET", "/v1/check", timeout_s=None)
+
+    def scrub(self, percent: float) -> CheckReport:
+        """Reads all local bytes; takes as long as there are many."""
+        return self._one(CheckReport, "GET", f"/v1/scrub?percent={percent:g}", timeout_s=None)
 
     def metrics(self) -> str:
         """The status as Prometheus text."""

@@ -156,6 +156,10 @@ def _route_restores(app: FastAPI, service: DriveService, rights: list[Any]) -> N
     async def check() -> Response:
         return _answer(await service.check())
 
+    @app.get("/v1/scrub", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
+    async def scrub(percent: Annotated[float, Query(gt=0, le=100)] = 100) -> Response:
+        return _answer(await service.scrub(percent))
+
 
 def _acting_uid(request: Request, acting: int | None) -> int:
     peer = int(request.scope[PEER_UID])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 from kit.bare_cache import EPOCH, bare_cache, put
+from kit.damage import flip, flip_bit, segment_of
 
 from cachefs.blocks import Block
 from cachefs.cache import Cache
@@ -24,18 +25,6 @@ OLD, NEW = bytes(range(256)) * 64, b"new!" * 4096  # four pages each
 async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     async with bare_cache(tmp_path, is_running=False) as cache:
         yield cache
-
-
-def flip(path: Path, byte: int, bit: int = 0) -> None:
-    """What a bad disk does."""
-    fd = os.open(path, os.O_RDWR)
-    old = os.pread(fd, 1, byte)
-    os.pwrite(fd, bytes((old[0] ^ 1 << bit,)), byte)
-    os.close(fd)
-
-
-def segment_of(state: Path, block: Block) -> Path:
-    return state / "segments" / f"{block.segment.number:010d}.seg"
 
 
 async def read(cache: Cache, block: Block, offset: int = 0, length: int | None = None) -> bytes:
@@ -69,17 +58,17 @@ async def test_a_flipped_bit_is_noticed_wherever_it_is(cache: Cache, tmp_path: P
     block = put(cache, OLD[:size])
     for byte in {0, size // 2, size - 1}:
         for bit in (0, 7):
-            flip(segment_of(tmp_path, block), block.offset + byte, bit)
+            flip(tmp_path, block, byte, bit)
             assert cache.read_nowait(block, 0, size) is None
             with pytest.raises(BytesDamaged, match=rf"page {byte // PAGE_BYTES} of block {block.number} in segment 1"):
                 await cache.read(block, 0, size)
-            flip(segment_of(tmp_path, block), block.offset + byte, bit)
+            flip(tmp_path, block, byte, bit)
     assert await read(cache, block) == OLD[:size]
 
 
 async def test_only_the_page_that_is_damaged_is_refused(cache: Cache, tmp_path: Path) -> None:
     block = put(cache, OLD)
-    flip(segment_of(tmp_path, block), block.offset + 2 * PAGE_BYTES + 17)
+    flip(tmp_path, block, 2 * PAGE_BYTES + 17)
     assert await read(cache, block, 0, 2 * PAGE_BYTES) == OLD[: 2 * PAGE_BYTES]
     assert await read(cache, block, 3 * PAGE_BYTES) == OLD[3 * PAGE_BYTES :]
     for offset, length in ((2 * PAGE_BYTES, PAGE_BYTES), (2 * PAGE_BYTES + 100, 1), (0, len(OLD))):
@@ -91,7 +80,7 @@ async def test_only_the_page_that_is_damaged_is_refused(cache: Cache, tmp_path: 
 
 async def test_a_write_of_a_part_does_not_make_a_damaged_page_good(cache: Cache, tmp_path: Path) -> None:
     block = put(cache, OLD)
-    flip(segment_of(tmp_path, block), block.offset + 100)
+    flip(tmp_path, block, 100)
     cache.write_nowait(block, 200, b"a part")
     with pytest.raises(BytesDamaged):
         await read(cache, block, 0, 1)
@@ -103,7 +92,7 @@ async def test_a_sum_that_is_known_after_a_clean_end_is_checked(tmp_path: Path) 
     async with bare_cache(tmp_path, is_running=False) as cache:
         block = put(cache, OLD)
         await close(cache)
-    flip(segment_of(tmp_path, block), block.offset + PAGE_BYTES)
+    flip(tmp_path, block, PAGE_BYTES)
     async with bare_cache(tmp_path, is_running=False) as cache:
         block = cache.blocks.get(block.number)
         assert known(cache, block) == [True] * 4
@@ -118,7 +107,7 @@ async def test_flips_in_the_sums_are_noticed_or_harmless(tmp_path: Path) -> None
         await close(cache)
     sums = segment_of(tmp_path, block).with_suffix(".sum")
     for byte in range(16):
-        flip(sums, byte, byte % 8)
+        flip_bit(sums, byte, byte % 8)
         async with bare_cache(tmp_path, is_running=False) as cache:
             block = cache.blocks.get(block.number)
             for page in range(4):
@@ -127,7 +116,7 @@ async def test_flips_in_the_sums_are_noticed_or_harmless(tmp_path: Path) -> None
                 except BytesDamaged:
                     assert page == byte // 4
             await close(cache)
-        flip(sums, byte, byte % 8)
+        flip_bit(sums, byte, byte % 8)
 
 
 async def test_a_lost_sums_file_costs_the_check_and_not_the_bytes(
@@ -244,7 +233,7 @@ async def test_a_write_that_the_disk_refuses_leaves_no_false_sum(cache: Cache, m
         raise OSError(28, "full")
 
     block = put(cache, OLD)
-    monkeypatch.setattr(cache._disk, "pwrite", half)
+    monkeypatch.setattr(cache.disk, "pwrite", half)
     for size in (PAGE_BYTES, 100, len(NEW)):
         with pytest.raises(OSError, match="full"):
             cache.write_nowait(block, 0, NEW[:size])
@@ -305,7 +294,7 @@ async def test_what_a_kept_state_holds_is_checked_after_a_crash(tmp_path: Path) 
         assert known(cache, block) == [True] * 4
         assert known(cache, young) == [False] * 4
         assert await read(cache, young) == NEW
-        flip(segment_of(tmp_path, block), block.offset)
+        flip(tmp_path, block, 0)
         with pytest.raises(BytesDamaged):
             await read(cache, block)
 

@@ -176,6 +176,9 @@ class FakeService:
     async def check(self) -> CheckReport:
         return CheckReport(findings=self.findings, checked={"inodes": 3})
 
+    async def scrub(self, percent: float) -> CheckReport:
+        return CheckReport(findings=self.findings, checked={"percent": int(percent)})
+
     def _record(self, job: Job) -> Job:
         self.recorded[job.id] = job
         return job

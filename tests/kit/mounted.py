@@ -35,13 +35,14 @@ class DriveFailed(AssertionError):
 
 
 class CommandFailed(AssertionError):
-    """A command of the product ended with a code other than 0: `code`, and what it said in `stderr`."""
+    """A command of the product ended with a code other than 0: `code`, and what it printed."""
 
     def __init__(self, arguments: Sequence[str], code: int, stderr: str, stdout: str = "") -> None:
         said = f"{stderr.strip() or 'no message'} {stdout.strip()}"
         super().__init__(f"`{' '.join(arguments)}` ended with {code}: {said}")
         self.code = code
         self.stderr = stderr
+        self.stdout = stdout
 
 
 def await_true(claim: Callable[[], bool], deadline_s: float, what: str) -> None:

@@ -145,7 +145,7 @@ def test_damaged_page_is_found_by_fsck_and_not_repaired_into_a_loss(stopped: Mou
 
 
 def test_missing_segment_is_named_and_nothing_is_touched(stopped: MountedDrive) -> None:
-    segment = next((stopped.state / "segments").iterdir())
+    segment = next((stopped.state / "segments").glob("*.seg"))
     hidden = segment.rename(segment.with_suffix(".away"))
     done = run("mount", "--state", str(stopped.state), "--mount", str(stopped.mount))
     assert_sentence(done, DAMAGED)

@@ -6,6 +6,7 @@ import pytest
 from kit.drive_builder import DriveBuilder
 
 from cachefs.cut import CutPolicy
+from vfs.damage import hits
 from vfs.errors import DataLost
 
 NEVER = CutPolicy(period_s=1e9, max_rows=10**9, max_bytes=1 << 60)
@@ -34,3 +35,30 @@ async def test_what_a_snapshot_holds_is_checked_after_a_crash(tmp_path: Path) ->
         segment.write_bytes(segment.read_bytes().replace(OLD, OLD[:9000] + b"?" + OLD[9001:]))
         with pytest.raises(DataLost):
             await built.read("document")
+
+
+async def test_damage_is_named_by_files_and_snapshots(tmp_path: Path) -> None:
+    """A file with two names and a past that shares its first page; then it moves, and its live copy gets another."""
+    async with DriveBuilder(tmp_path, policy=NEVER) as built:
+        await built.mkdir("folder")
+        await built.write("folder/document", OLD)
+        await built.link("folder/document", "second")
+        first = await built.snapshot()
+        await built.rename("folder/document", "folder/renamed")
+        second = await built.snapshot()
+        await built.write("folder/renamed", NEW[:4096], 0)
+        third = await built.snapshot()
+        await built.cut()
+        query, snapshots = built.drive.database.rows, [first, second, third]
+        (block,) = {row[0] for row in query("SELECT block FROM extents_history")}
+        head = {(hit.path, hit.offset, hit.shown_by) for hit in hits(query, block, 0, 4096, snapshots)}
+        assert {(hit[1], hit[2]) for hit in head} == {(0, (first.name, second.name))}
+        assert {hit[0] for hit in head} <= {b"folder/renamed", b"second"}
+        tail = {(hit.path, hit.offset, hit.shown_by) for hit in hits(query, block, 8192, 12288, snapshots)}
+        assert {hit for hit in tail if not hit[2]} == {(b"folder/renamed", 8192, ()), (b"second", 8192, ())}
+        assert {name for hit in tail for name in hit[2]} == {first.name, second.name, third.name}
+        await built.unlink("second")
+        await built.unlink("folder/renamed")
+        gone = {(hit.path, hit.shown_by) for hit in hits(query, block, 8192, 12288, snapshots)}
+        assert {path for path, shown in gone if not shown} <= {None}
+        assert {name for _, shown in gone for name in shown} == {first.name, second.name, third.name}

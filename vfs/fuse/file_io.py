@@ -1,17 +1,22 @@
 """Open files: create, open, read, write, flush, fsync, release."""
 
+import errno
+import logging
 import os
 import stat
 
 import pyfuse3
 
-from vfs.errors import BadHandle, DataLost, ReadOnly, Stale
+from vfs.damage import paths_of
+from vfs.errors import BadHandle, Damaged, DataLost, ReadOnly, Stale
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.fuse.attributes import attributes_of
 from vfs.fuse.base import Base, OpenFile
 from vfs.fuse.errno import guarded
 from vfs.ids import VIEW_SHIFT
 from vfs.inodes import Inode
+
+log = logging.getLogger(__name__)
 
 KEPT_WINDOWS = 4  # of a past file while it is open; a fragmented one has 16,384 extents in each
 
@@ -64,13 +69,33 @@ class FileOperations(Base):
     @guarded
     async def read(self, fh: int, offset: int, length: int) -> bytes | bytearray:
         file = self.open_files[fh]
-        if not file.view:
-            return await self.drive.files.read(file.inode, offset, length)
         try:
+            if not file.view:
+                return await self.drive.files.read(file.inode, offset, length)
             return await self._read_past(file, offset, length)
-        except DataLost:
-            self.drive.doors.epoch_of(file.view)  # Stale, if the snapshot was deleted meanwhile
+        except DataLost as error:
+            if file.view:
+                self.drive.doors.epoch_of(file.view)  # Stale, if the snapshot was deleted meanwhile
+            if isinstance(error, Damaged):
+                self._report(file, error)
+                raise pyfuse3.FUSEError(errno.EIO) from error
             raise
+
+    def _report(self, file: OpenFile, error: Damaged) -> None:
+        """One line for each page, though the kernel asks for it more than once."""
+        if not error.is_news:
+            return
+        paths = paths_of(self.drive.database.rows, file.inode.ino)
+        where = " = ".join(os.fsdecode(path) for path in paths) or f"file number {file.inode.ino}, which has no name"
+        if file.view:
+            where += f" as {self.drive.doors.snapshot_of(file.view).name} shows it"
+        log.error(
+            "%s is damaged at byte %d: %s. Nobody is given these 4 KiB; all other bytes are good. Save them anew, or"
+            " bring the file back from a backup; `hybrid-drive scrub` looks for more; have the disk looked at.",
+            where,
+            error.offset,
+            error,
+        )
 
     async def _read_past(self, file: OpenFile, offset: int, length: int) -> bytes | bytearray:
         inode = file.inode

@@ -1,0 +1,43 @@
+"""`hybrid-drive scrub`: read every local byte and compare it with its sum."""
+
+from typing import Annotated
+
+import typer
+
+from appliance.commands.fsck import print_report
+from appliance.commands.options import Json, State, places_of
+from appliance.commands.output import print_json
+from appliance.control.client import ControlClient
+from appliance.control.protocol import CheckReport
+from appliance.errors import AlreadyRunning
+from appliance.exit_codes import ExitCode
+from appliance.lock import holding
+from appliance.places import StatePlaces, require_drive
+
+Sample = Annotated[
+    float, typer.Option("--sample", metavar="P", min=0.001, max=100.0, help="Read P percent only, chosen by chance.")
+]
+
+
+def scrub(sample: Sample = 100.0, state: State = None, json: Json = False) -> None:
+    """Reads the bytes of all files and snapshots, running or not, and names what is damaged. Ends with 12 if any is."""
+    places = places_of(state)
+    require_drive(places)
+    report = _scrub(places, sample)
+    if json:
+        print_json(report)
+    else:
+        print_report(report)
+    if report.findings:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _scrub(places: StatePlaces, percent: float) -> CheckReport:
+    try:
+        with holding(places):
+            from appliance.assemble import scrub_state
+
+            return scrub_state(places.state, percent)
+    except AlreadyRunning:
+        with ControlClient(places.control_socket) as core:
+            return core.scrub(percent)

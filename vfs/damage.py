@@ -1,0 +1,81 @@
+"""Which files a damaged page is part of: the words for whoever must do something about it.
+
+A page belongs to one block; the extents that point there, live or past, lead to contents, inodes and names. The live
+way is short. The past has no index for it, so `hits` looks through tables: for a reader in a thread, and rare.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from vfs.ids import ROOT
+from vfs.past import Query
+from vfs.snapshots import Snapshot
+
+LATEST = 1 << 62  # later than any epoch
+
+_EXTENTS = (
+    "SELECT content, start, offset, length, since, ?4 FROM extents"
+    " WHERE block = ?1 AND offset < ?3 AND offset + length > ?2"
+    " UNION ALL SELECT content, start, offset, length, since, until FROM extents_history"
+    " WHERE block = ?1 AND offset < ?3 AND offset + length > ?2"
+)
+_INODES = (
+    "SELECT ino, since, ?2 FROM inodes WHERE content = ?1"
+    " UNION ALL SELECT ino, since, until FROM inodes_history WHERE content = ?1"
+)
+_NAMES = "SELECT parent, name FROM dentries WHERE ino = ?"
+_PAST_NAME = (
+    "SELECT parent, name FROM dentries WHERE ino = ?1 AND since <= ?2"
+    " UNION ALL SELECT parent, name FROM dentries_history WHERE ino = ?1 AND since <= ?2 AND until > ?2 LIMIT 1"
+)
+
+
+class Hit(NamedTuple):
+    """A file with damaged bytes. `path` from the root; None: it has no name. `offset`: the first of them in the file.
+
+    `shown_by`: names of the snapshots that show the damage, oldest first; the live file when there are none.
+    """
+
+    path: bytes | None
+    offset: int
+    shown_by: tuple[str, ...]
+
+
+def paths_of(query: Query, ino: int) -> list[bytes]:
+    """All paths of a live inode from the root."""
+    return [path for parent, name in query(_NAMES, (ino,)) if (path := _path(query, parent, name)) is not None]
+
+
+def _path(query: Query, parent: int, name: bytes, epoch: int | None = None) -> bytes | None:
+    names = [name]
+    while parent != ROOT:
+        rows = query(_NAMES, (parent,)) if epoch is None else query(_PAST_NAME, (parent, epoch))
+        if not rows or len(names) > 4096:
+            return None
+        parent, name = rows[0]
+        names.append(name)
+    return b"/".join(reversed(names))
+
+
+def hits(query: Query, block: int, low: int, high: int, snapshots: Iterable[Snapshot]) -> Iterator[Hit]:
+    """The files with a byte of [low, high) of the block: live ones, then those that snapshots show."""
+    kept = [(int(snapshot.epoch), snapshot.name) for snapshot in snapshots]
+    past: dict[tuple[int, int], set[tuple[int, str]]] = {}  # inode, byte -> epochs and snapshots that show it
+    for content, start, offset, _, since, until in query(_EXTENTS, (block, low, high, LATEST)):
+        byte = start + max(0, low - offset)
+        for ino, born, gone in query(_INODES, (content, LATEST)):
+            if until == gone == LATEST:
+                yield from _live(query, ino, byte)
+            shown_by = {one for one in kept if max(since, born) <= one[0] < min(until, gone)}
+            if shown_by:
+                past.setdefault((ino, byte), set()).update(shown_by)
+    for (ino, byte), shown in past.items():
+        in_order = sorted(shown)
+        newest = in_order[-1][0]
+        names = query(_PAST_NAME, (ino, newest))
+        path = _path(query, names[0][0], names[0][1], newest) if names else None
+        yield Hit(path, byte, tuple(name for _, name in in_order))
+
+
+def _live(query: Query, ino: int, byte: int) -> list[Hit]:
+    return [Hit(path, byte, ()) for path in paths_of(query, ino)] or [Hit(None, byte, ())]
