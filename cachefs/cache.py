@@ -179,7 +179,7 @@ class Cache:
             sums[place >> 12 & 1023] = xxh3_64_intdigest(data) & LOW_HALF
             self._sums.changed.add(chunk)
         segment.unsynced = True
-        self.cuts.note_written(size)
+        self.cuts.note_written(segment.number, place, data)
 
     def _write_part_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
         start = offset % PAGE_BYTES
@@ -224,7 +224,7 @@ class Cache:
         finally:
             self.segments.release(lease)
             segment.unsynced = True
-        self.cuts.note_written(len(data))
+        self.cuts.note_written(segment.number, block.offset + offset, data)
 
     def _write_and_sum(self, block: Block, offset: int, data: bytes | memoryview, known: Sequence[int]) -> memoryview:
         """Write, and return the sums of the pages that were touched. `known`: those they had."""

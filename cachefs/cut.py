@@ -6,7 +6,10 @@
 
 Bytes before rows (I6). A sync point takes its measure first: it writes all rows out, notes the log's length and which
 segments are unsynced, syncs those, and only then marks the log as durable up to that length. Rows that arrive during
-the sync lie behind the mark (T1). A cut cannot choose which rows SQLite commits, so it closes the gate instead:
+the sync lie behind the mark (T1). Where few bytes were written, they go into the log beside the rows, and one sync of
+the log is all (`carried`); while the disk answers quickly even the detour through a thread is left out.
+
+A cut cannot choose which rows SQLite commits, so it closes the gate instead:
 
     step                                   died here → what is left
     1 sync segments and page sums, make    the log of the last cut, whole or up to its mark; the next log is empty and
@@ -27,13 +30,14 @@ acknowledged any more, and the core ends.
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
+from cachefs.carried import Carried, CarriedWrite
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
@@ -47,6 +51,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_WAL_BYTES = 8 << 20
 DISTRUST = "distrust"  # in the folder of the intent logs: a sync failed in the last life
+LONG_LOG_BYTES = 32 << 20
 # Bounds of what one turn of the loop has to do, so that no other waits long for it. Beyond them, between operations:
 PENDING_STATEMENTS = 500  # statements are written out to the log
 UNWRITTEN_ROWS = 200  # changed rows in memory are written, too
@@ -61,6 +66,8 @@ class CutPolicy:
     period_s: float = 5.0
     max_rows: int = 20_000
     max_bytes: int = 256 << 20
+    carried_bytes: int = 128 << 10  # so few written bytes are made durable through the intent log
+    quick_s: float = 0.002  # a disk that syncs the log sooner is waited for on the loop
 
 
 class Cuts:
@@ -82,6 +89,9 @@ class Cuts:
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
         self.unsynced_bytes = 0
+        self._carried = Carried(policy.carried_bytes)
+        self._is_at_work = False  # a round is under way: what it covers is not durable yet
+        self._sync_took_s = float("inf")  # the intent log's last one
         self._disk = disk
         self._directory = directory
         self._database = database
@@ -112,13 +122,13 @@ class Cuts:
             flush()
         self._write_out()
 
-    def _write_out(self) -> None:
+    def _write_out(self, carried: Sequence[CarriedWrite] = (), *, is_marked: bool = False) -> None:
         pending = self._database.pending
-        if not pending:
+        if not pending and not is_marked:
             return
         assert self._log is not None
         try:
-            self._log.append(pending)
+            self._log.append(pending, carried, is_marked=is_marked)
         except OSError as error:
             raise self._break(StorageBroken(f"the intent log could not be written: {error}")) from error
         self._rows += len(pending)
@@ -130,9 +140,10 @@ class Cuts:
         if self._is_large():
             self._wanted.set()
 
-    def note_written(self, size_bytes: int) -> None:
-        """Count bytes written to precious segments; a cut comes early when there are many."""
-        self.unsynced_bytes += size_bytes
+    def note_written(self, segment: int, offset: int, data: bytes | memoryview) -> None:
+        """Bytes were written to a precious segment; a cut comes early when there are many."""
+        self.unsynced_bytes += len(data)
+        self._carried.note(segment, offset, data)
         if self.unsynced_bytes > self._policy.max_bytes:
             self._wanted.set()
         self.bound_pending()
@@ -150,7 +161,39 @@ class Cuts:
 
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
+        if self._is_small():
+            self.log()
+            assert self._log is not None
+            if self._log.is_durable and not self._carried:
+                return
+            if self._sync_took_s < self._policy.quick_s:
+                self._mark_log()
+                self._sync_log()
+                return
         await self._wait(self._sync_waiters)
+
+    def _is_small(self) -> bool:
+        """Whether one sync of the intent log, as it will be, makes everything durable."""
+        return (
+            self._carried.is_complete
+            and not self._is_at_work
+            and not self._segments.directory_dirty
+            and self.broken is None
+            and self._log is not None
+        )
+
+    def _mark_log(self) -> None:
+        self._write_out(self._carried.take(), is_marked=True)
+
+    def _sync_log(self) -> None:
+        assert self._log is not None
+        began = self._clock.monotonic_s()
+        try:
+            with self._trusting():
+                self._log.sync()
+        except OSError as error:
+            raise self._break(error) from error
+        self._sync_took_s = self._clock.monotonic_s() - began
 
     async def wait_cut(self) -> None:
         """Return once a cut that holds everything done before this call is durable. Raises StorageBroken."""
@@ -198,8 +241,13 @@ class Cuts:
                 raise self._break(error) from error
 
     def _is_large(self) -> bool:
-        is_long = self._rows > self._policy.max_rows or self._spilled_pages > SPILLED_PAGES
-        return is_long or self.unsynced_bytes > self._policy.max_bytes
+        assert self._log is not None
+        return (
+            self._rows > self._policy.max_rows
+            or self._spilled_pages > SPILLED_PAGES
+            or self.unsynced_bytes > self._policy.max_bytes
+            or self._log.length > LONG_LOG_BYTES
+        )
 
     def _break(self, error: Exception) -> StorageBroken:
         if self.broken is None:
@@ -214,23 +262,34 @@ class Cuts:
     async def _sync_round(self) -> None:
         waiters, self._sync_waiters = self._sync_waiters, []
         try:
-            self.log()
-            assert self._log is not None
-            intents, length = self._log, self._log.length
-            await self._sync_unsynced(lambda unsynced: self._sync_to_mark(intents, length, unsynced))
+            if self._is_small():
+                self.log()
+                self._mark_log()
+                self._is_at_work = True
+                await trio.to_thread.run_sync(self._sync_log, limiter=self._threads)
+            else:
+                self.log()
+                self._is_at_work = True
+                assert self._log is not None
+                intents, length = self._log, self._log.length
+                await self._sync_unsynced(lambda unsynced: self._sync_to_mark(intents, length, unsynced))
         except BaseException:
             self._sync_waiters.extend(waiters)
             raise
+        finally:
+            self._is_at_work = False
         for event in waiters:
             event.set()
 
     async def _sync_unsynced(self, sync: Callable[[list[Segment]], None]) -> None:
         self.unsynced_bytes = 0
+        self._carried.restart()
         unsynced = self._segments.take_unsynced()
         try:
             await trio.to_thread.run_sync(sync, unsynced, limiter=self._threads)
         except BaseException:  # cancelled before it began, say: the last cut must not believe that it happened
             self._segments.put_back_unsynced(unsynced)
+            self._carried.miss()
             raise
 
     async def _sync_with_sums(self) -> None:
@@ -286,6 +345,7 @@ class Cuts:
         in_thread = trio.to_thread.run_sync
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
+        self._is_at_work = True
         try:
             await self._sync_with_sums()
             if self._following is None:
@@ -310,6 +370,8 @@ class Cuts:
             if isinstance(error, (StorageBroken, OSError)):
                 raise self._break(error) from error
             raise
+        finally:
+            self._is_at_work = False
         self.last_cut_ns = self._clock.now_ns()
         for event in (*cut_waiters, *sync_waiters):
             event.set()
@@ -351,6 +413,7 @@ class Cuts:
     def _make_log(self) -> IntentLog:
         # Off the loop: making a file may wait for the disk's journal. Its name must be durable before its first mark.
         following = IntentLog(self._disk, self._directory, self.number + 1, self._boot)
+        following.sync()  # its room is there
         self._disk.sync_directory(self._directory)
         return following
 

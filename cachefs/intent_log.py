@@ -7,17 +7,22 @@ numbers), so running them again gives the same rows.
 
 What may be believed after a crash depends on what died:
   * only the core: the page cache is intact, so every whole batch is there, and so are the bytes its rows name;
-  * the machine (another boot id): only what lies before the last *mark*. A mark is written, and the file synced, after
-    the segments were synced; it names the length of the log at the moment when that sync began. So a row that came in
-    during the sync (T1: its bytes are not on disk) lies behind the mark.
+  * the machine (another boot id): only what lies before the last *mark*. Where the segments were synced, the mark is
+    written after that, and names the length of the log at the moment when that sync began: a row that came in during
+    the sync (T1: its bytes are not on disk) lies behind it. Where the bytes are few, they lie in the log themselves,
+    before the mark, and are written to their segments again; a mark says from where on, because those before were
+    synced since and may have been changed in place.
 
 File `intents/<cut>.log` holds what came after cut number <cut>, little endian:
-    header   8 bytes "HDintent" | u32 version = 1 | u64 cut | 16 bytes boot id
+    header   8 bytes "HDintent" | u32 version = 2 | u64 cut | 16 bytes boot id
     record   u32 length | u32 crc | u8 kind | body      (length counts the body; crc = crc32 over kind and body, chained
                                                          from the record before, the header's crc first)
     kind 1   a batch: msgpack list of [statement number, value, …]
-    kind 2   a mark: u64 length of the log that is durable with all bytes its rows name
+    kind 2   a mark: u64 length of the log that is durable with all bytes its rows name | u64 from where on the bytes
+             of kind 4 are needed for that
     kind 3   a statement: u32 number | its text
+    kind 4   bytes written to a segment: u64 segment | u64 offset | the bytes
+What lies behind the last record is zeros (room made ahead, so that a sync need not change the file's size).
 """
 
 import struct
@@ -29,16 +34,19 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from cachefs.carried import CarriedWrite
 from cachefs.database import Database, Statement
 from cachefs.disk import Disk
 
 MAGIC = b"HDintent"
-VERSION = 1
-BATCH, MARK, STATEMENT = 1, 2, 3  # on disk: do not change
+VERSION = 2
+BATCH, MARK, STATEMENT, BYTES = 1, 2, 3, 4  # on disk: do not change
+ROOM_BYTES = 256 << 10  # made ahead
 _HEADER = struct.Struct("<8sIQ16s")
 _RECORD = struct.Struct("<IIB")
 _NUMBER = struct.Struct("<I")
-_LENGTH = struct.Struct("<Q")
+_MARK = struct.Struct("<QQ")
+_PLACE = struct.Struct("<QQ")
 
 _pack = msgpack.Packer(use_bin_type=True).pack
 
@@ -57,14 +65,21 @@ class IntentLog:
         self._disk = disk
         self._fd = disk.open(self.path, create=True)
         header = _HEADER.pack(MAGIC, VERSION, cut, boot)
-        disk.pwrite(self._fd, header, 0)
+        disk.pwrite(self._fd, header + bytes(ROOM_BYTES - len(header)), 0)
         self._crc = zlib.crc32(header)
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()  # a mark comes from the thread that synced, batches come from the loop
-        self.length = len(header)
+        self.length = self._bytes_from = len(header)
+        self._marked = 0
+        self._durable = 0
 
-    def append(self, statements: Iterable[Statement]) -> None:
-        """Append one batch. When this returns, it survives the death of the core, not that of the machine."""
+    def append(
+        self, statements: Iterable[Statement], carried: Iterable[CarriedWrite] = (), *, is_marked: bool = False
+    ) -> None:
+        """Append one batch. When this returns, it survives the death of the core, not that of the machine.
+
+        `is_marked`: once `sync` returns, everything so far is durable; `carried` are the bytes for that.
+        """
         numbers = self._numbers
         batch: list[list[Any]] = []
         with self._lock:
@@ -77,16 +92,35 @@ class IntentLog:
                 batch.append([number, *parameters])
             if batch:
                 pieces.append(self._record(BATCH, _pack(batch)))
+            for segment, offset, data in carried:
+                pieces.append(self._record(BYTES, _PLACE.pack(segment, offset) + data))
+            if is_marked:
+                length = self.length + sum(map(len, pieces))
+                pieces.append(self._record(MARK, _MARK.pack(length, self._bytes_from)))
+            if pieces:
                 self._write(b"".join(pieces))
+            if is_marked:
+                self._marked = self.length
 
     def mark(self, length: int) -> None:
-        """Append a mark: all before `length` is durable once `sync` returned."""
+        """Append a mark after a sync of all segments: all before `length` is durable once `sync` returned."""
         with self._lock:
-            self._write(self._record(MARK, _LENGTH.pack(length)))
+            self._bytes_from = length
+            is_last = self.length == length
+            self._write(self._record(MARK, _MARK.pack(length, length)))
+            if is_last:
+                self._marked = self.length
 
     def sync(self) -> None:
         """Make the file durable. Blocks on the disk."""
+        marked = self._marked
         self._disk.sync(self._fd)
+        self._durable = marked
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether nothing was appended since a mark that is durable."""
+        return self._durable == self.length
 
     def close(self) -> None:
         self._disk.close(self._fd)
@@ -131,19 +165,22 @@ def _walk(data: bytes, crc: int) -> Iterator[Record]:
         position = end
 
 
-def replay(database: Database, path: Path, cut: int, boot: bytes) -> int:
-    """Run again what `path` may be believed to hold after cut number `cut`. Returns the count of statements.
+def replay(database: Database, path: Path, cut: int, boot: bytes) -> tuple[int, list[CarriedWrite]]:
+    """Run again what `path` may be believed to hold after cut number `cut`.
 
-    The caller makes a cut afterwards, before anything else.
+    Returns the count of statements, and the bytes to be written to their segments, in this order. The caller makes a
+    cut afterwards, before anything else.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return 0
+        return 0, []
     written_in, records = read_records(data, cut)
-    end = len(data)
+    end = bytes_from = len(data)
     if written_in != boot:
-        end = max((_LENGTH.unpack(record.body)[0] for record in records if record.kind == MARK), default=0)
+        marks = (_MARK.unpack(record.body) for record in records if record.kind == MARK)
+        end, bytes_from = max(marks, default=(0, 0))
+    carried: list[CarriedWrite] = []
     texts: dict[int, str] = {}
     count = 0
     for record in records:
@@ -154,4 +191,6 @@ def replay(database: Database, path: Path, cut: int, boot: bytes) -> int:
                 for number, *parameters in msgpack.unpackb(record.body, raw=False):
                     database.write(texts[number], parameters)
                     count += 1
-    return count
+        elif record.kind == BYTES and bytes_from < record.end <= end:
+            carried.append(CarriedWrite(*_PLACE.unpack_from(record.body), record.body[_PLACE.size :]))
+    return count, carried

@@ -40,7 +40,7 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     was_closed = cache.local_counters.last(CLOSED) == cut and not is_distrusted
     suspects = None if was_closed else cache.segments.suspects(newest_kept)
     try:
-        count = replay(database, directory / f"{cut}.log", cut, b"" if is_distrusted else boot_id())
+        count, carried = replay(database, directory / f"{cut}.log", cut, b"" if is_distrusted else boot_id())
     except (ValueError, KeyError) as error:
         raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
     cache.counters.reload()
@@ -51,6 +51,8 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
             if int(path.stem) > cut:
                 disk.unlink(path)
         cache.segments.load(suspects)
+        for segment, offset, data in carried:
+            cache.segments.rewrite(segment, offset, data)
     except OSError as error:
         raise StorageBroken(f"the state directory could not be put in order: {error}") from error
     if count:

@@ -161,6 +161,11 @@ class Segments:
     def _path(self, number: int) -> Path:
         return self.directory / f"{number:010d}.seg"
 
+    def rewrite(self, number: int, offset: int, data: bytes) -> None:
+        """Put bytes back that a power loss may have taken. A segment that is gone needs none."""
+        if number in self._open:
+            self._disk.pwrite(self._open[number].fd, data, offset)
+
     def __getitem__(self, number: int) -> Segment:
         return self._open[number]
 

@@ -428,6 +428,56 @@ async def test_wal_is_kept_short(tmp_path: Path, virtual_time: MockClock, monkey
         assert cache.database.path.stat().st_size > 300_000
 
 
+# --- bytes in the log ---
+
+
+async def test_few_bytes_are_durable_with_one_sync(tmp_path: Path) -> None:
+    plan = FaultPlan()
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
+        await cache.cuts.cut()
+        cache.cuts._sync_took_s = 0.0
+        put(cache, b"first")
+        await cache.cuts.cut()  # the segment's name is durable
+        before = plan.calls["sync"]
+        put(cache, b"bytes")
+        await cache.cuts.wait_synced()
+        assert plan.calls["sync"] - before == 1
+
+
+async def test_nothing_new_is_durable_without_a_sync(tmp_path: Path) -> None:
+    plan = FaultPlan()
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
+        cache.cuts._sync_took_s = 0.0
+        put(cache, b"first")
+        await cache.cuts.cut()
+        say(cache, "row", 1)
+        await cache.cuts.wait_synced()
+        before = plan.calls["sync"]
+        await cache.cuts.wait_synced()
+        assert plan.calls["sync"] == before
+        put(cache, b"bytes")
+        await cache.cuts.wait_synced()
+        assert plan.calls["sync"] == before + 1
+
+
+async def test_slow_disk_is_waited_for_in_a_thread(tmp_path: Path) -> None:
+    plan = FaultPlan()
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
+        put(cache, b"first")
+        await cache.cuts.cut()
+        cache.cuts._sync_took_s = 1.0
+        before = plan.calls["sync"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cache.cuts.wait_synced)
+            await wait_all_tasks_blocked()
+            assert plan.calls["sync"] == before  # until the task that may wait for it runs
+            nursery.start_soon(cache.cuts.run)
+            with trio.fail_after(10):
+                while plan.calls["sync"] == before:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+
 async def test_cut_that_is_cancelled_leaves_its_bytes_unsynced(tmp_path: Path) -> None:
     """A core that is told to stop cancels the round under way; the last cut must sync what that round had taken."""
     plan = FaultPlan()
@@ -439,4 +489,4 @@ async def test_cut_that_is_cancelled_leaves_its_bytes_unsynced(tmp_path: Path) -
         assert scope.cancelled_caught
         before = plan.calls["sync"]
         await cache.cuts.cut()
-        assert plan.calls["sync"] - before == 3  # the segment, its page sums, and SQLite's log
+        assert plan.calls["sync"] - before == 4  # the segment, its page sums, the room of the next log, SQLite's log

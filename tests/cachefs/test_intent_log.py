@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from kit.bare_cache import make_database
 
+from cachefs.carried import CarriedWrite
 from cachefs.database import Database
 from cachefs.disk import RealDisk
-from cachefs.intent_log import BATCH, MARK, STATEMENT, IntentLog, boot_id, read_records, replay
+from cachefs.intent_log import BATCH, MARK, ROOM_BYTES, STATEMENT, IntentLog, boot_id, read_records, replay
 
 INSERT = "INSERT INTO things VALUES (?, ?)"
 UPDATE = "UPDATE things SET value = ? WHERE name = ?"
@@ -43,7 +44,7 @@ def test_every_kind_of_statement_and_value_comes_back(database: Database, log: I
     log.append([(INSERT, (f"value {number}", value)) for number, value in enumerate(values)])
     log.append([(INSERT, ("gone", 1)), (INSERT, ("changed", 1))])
     log.append([(UPDATE, (2, "changed")), (DELETE, ("gone",)), (UPSERT, ("changed", 3)), (UPSERT, ("new", 4))])
-    assert replay(database, log.path, CUT, HERE) == len(values) + 6
+    assert replay(database, log.path, CUT, HERE)[0] == len(values) + 6
     expected = {f"value {number}": value for number, value in enumerate(values)}
     assert things(database) == expected | {"changed": 3, "new": 4}
 
@@ -106,8 +107,8 @@ def test_batch_of_another_log_does_not_fit_into_the_chain(database: Database, lo
 
 def test_log_of_another_cut_is_not_believed(database: Database, log: IntentLog) -> None:
     log.append([(INSERT, ("one", 1))])
-    assert replay(database, log.path, CUT + 1, HERE) == 0
-    assert replay(database, log.path.with_name("none.log"), CUT, HERE) == 0
+    assert replay(database, log.path, CUT + 1, HERE) == (0, [])
+    assert replay(database, log.path.with_name("none.log"), CUT, HERE) == (0, [])
     assert things(database) == {}
 
 
@@ -115,7 +116,7 @@ def test_log_of_another_cut_is_not_believed(database: Database, log: IntentLog) 
 def test_log_with_a_torn_header_is_empty(database: Database, log: IntentLog, length: int) -> None:
     log.append([(INSERT, ("one", 1))])
     log.path.write_bytes(log.path.read_bytes()[:length])
-    assert replay(database, log.path, CUT, HERE) == 0
+    assert replay(database, log.path, CUT, HERE) == (0, [])
 
 
 def test_after_a_power_loss_only_marked_batches_count(database: Database, log: IntentLog) -> None:
@@ -140,7 +141,7 @@ def test_after_the_death_of_the_core_every_batch_counts(database: Database, log:
 
 def test_power_loss_before_the_first_mark_leaves_nothing(database: Database, log: IntentLog) -> None:
     log.append([(INSERT, ("one", 1))])
-    assert replay(database, log.path, CUT, ELSEWHERE) == 0
+    assert replay(database, log.path, CUT, ELSEWHERE) == (0, [])
 
 
 def test_last_of_several_marks_counts(database: Database, log: IntentLog) -> None:
@@ -154,7 +155,28 @@ def test_last_of_several_marks_counts(database: Database, log: IntentLog) -> Non
 def test_batch_that_is_only_partly_before_the_mark_is_left_out(database: Database, log: IntentLog) -> None:
     log.append([(INSERT, ("one", 1))])
     log.mark(log.length - 1)
-    assert replay(database, log.path, CUT, ELSEWHERE) == 0
+    assert replay(database, log.path, CUT, ELSEWHERE) == (0, [])
+
+
+def test_bytes_before_the_mark_are_written_again_after_a_power_loss(database: Database, log: IntentLog) -> None:
+    carried = [CarriedWrite(1, 8192, b"first"), CarriedWrite(2, 0, b"second")]
+    log.append([(INSERT, ("synced", 1))], carried, is_marked=True)
+    log.append([(INSERT, ("closed", 1))], [CarriedWrite(1, 0, b"unmarked")])
+    assert replay(database, log.path, CUT, ELSEWHERE) == (1, carried)
+
+
+def test_bytes_that_a_sync_of_the_segments_covered_are_not_written_again(database: Database, log: IntentLog) -> None:
+    """They may have been changed in place since, by bytes too many to be carried: the old ones would win."""
+    log.append([(INSERT, ("one", 1))], [CarriedWrite(1, 0, b"old")], is_marked=True)
+    log.mark(log.length)
+    log.append([(INSERT, ("two", 1))], [CarriedWrite(1, 4096, b"new")], is_marked=True)
+    assert replay(database, log.path, CUT, ELSEWHERE) == (2, [CarriedWrite(1, 4096, b"new")])
+
+
+def test_bytes_are_left_where_they_lie_when_only_the_core_died(database: Database, log: IntentLog) -> None:
+    """The page cache holds them, and perhaps newer ones."""
+    log.append([(INSERT, ("one", 1))], [CarriedWrite(1, 0, b"old")], is_marked=True)
+    assert replay(database, log.path, CUT, HERE) == (1, [])
 
 
 def test_statement_text_is_written_once(log: IntentLog) -> None:
@@ -168,19 +190,22 @@ def test_statement_text_is_written_once(log: IntentLog) -> None:
 def test_empty_batch_leaves_no_record(log: IntentLog) -> None:
     before = log.length
     log.append([])
-    assert log.length == before == log.path.stat().st_size
+    assert log.length == before
+    assert not any(log.path.read_bytes()[before:])
 
 
 def test_file_is_as_documented(log: IntentLog) -> None:
     """Frozen on disk: header, and a first record whose checksum is chained to the header's."""
     log.append([("X", (1,))])
     data = log.path.read_bytes()
-    assert data[:36] == b"HDintent" + b"\x01\0\0\0" + b"\x07" + bytes(7) + HERE
+    assert data[:36] == b"HDintent" + b"\x02\0\0\0" + b"\x07" + bytes(7) + HERE
     body = b"\0\0\0\0X"
     checksum = zlib.crc32(body, zlib.crc32(b"\x03", zlib.crc32(data[:36])))
     assert data[36:50] == b"\x05\0\0\0" + checksum.to_bytes(4, "little") + b"\x03" + body
     assert data[54 + 4 : 59] == b"\x01"
-    assert data[59:] == b"\x91\x92\x00\x01"
+    assert data[59:63] == b"\x91\x92\x00\x01"
+    assert len(data) == ROOM_BYTES
+    assert not any(data[63:])
 
 
 def test_log_is_never_written_over(tmp_path: Path, log: IntentLog) -> None:

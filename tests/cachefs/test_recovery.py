@@ -6,6 +6,7 @@ import pytest
 from kit.bare_cache import bare_cache, put, said, say
 from kit.fault_plan import ANY, FaultPlan, FaultyDisk
 
+from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.errors import DatabaseDamaged, StorageBroken
 from cachefs.intent_log import IntentLog, boot_id
@@ -116,7 +117,7 @@ async def test_after_a_failed_sync_only_what_was_durable_before_is_believed(tmp_
         put(cache, b"bytes")
         say(cache, "synced", 1)
         await cache.cuts.wait_synced()
-        put(cache, b"more bytes")
+        put(cache, bytes(CutPolicy().carried_bytes + 1))
         say(cache, "closed", 1)
         cache.cuts.log()
         plan.fail("sync")

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from cachefs.disk import RealDisk
 EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
 SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "4")))
 STEPS = 150
-POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000)
+POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000, carried_bytes=12_000)
 SMALL = {
     "cachefs.segments.SEGMENT_BYTES": 512 << 10,
     "vfs.files.MAX_BLOCK_BYTES": 128 << 10,
@@ -67,7 +68,7 @@ def record(state: Path, seed: int, steps: int) -> Run:
     """Let a worker run on a drive in `state`, to the end, without a crash."""
 
     async def work() -> Run:
-        async with losing_drive(state, policy=POLICY) as (built, disk):
+        async with losing_drive(state, policy=replace(POLICY, quick_s=seed % 2)) as (built, disk):
             worker = Worker(built, disk, seed)
             await worker.work(steps)
             return Run(disk, worker.states)

@@ -20,7 +20,7 @@ from cachefs.errors import TransactionLost
 from cachefs.segments import Segments
 from vfs.errors import DataLost
 
-NEVER = CutPolicy(period_s=float("inf"))
+NEVER = CutPolicy(period_s=float("inf"), carried_bytes=10_000)
 OLD, NEW = b"old " * 5000, b"new " * 5000
 
 
@@ -34,7 +34,7 @@ async def test_t1_replacement_that_came_during_a_sync_is_old_or_new(
     async with losing_drive(tmp_path, policy=NEVER) as (built, disk):
         await built.write("document", OLD)
         await built.cut()
-        await built.write("other", b"other")
+        await built.write("other", OLD)
         pending = [True]
 
         def replace_document(path: Path) -> None:
@@ -51,7 +51,27 @@ async def test_t1_replacement_that_came_during_a_sync_is_old_or_new(
         assert await built.read("document") == NEW
         await built.restart(crash=True, between=lambda: disk.power_loss(synced))
         assert await built.read("document") in (OLD, NEW)
-        assert await built.read("other") == b"other"
+        assert await built.read("other") == OLD
+
+
+# --- T17: bytes in the log ---
+
+
+@pytest.mark.parametrize("size", [100, 40_000])
+async def test_t17_synced_bytes_win_over_older_and_newer_ones(tmp_path: Path, size: int) -> None:
+    """Whether the log carried them or their segment was synced; what was written over them and not synced may go."""
+    policy = CutPolicy(period_s=float("inf"), carried_bytes=20_000)
+    async with losing_drive(tmp_path, policy=policy) as (built, disk):
+        for letter in (b"a", b"b", b"c"):
+            await built.write("document", letter * size, 0)
+            await built.cut() if letter == b"a" else await built.fsync()
+        await built.write("document", b"small", 0)
+        await built.fsync()
+        await built.write("document", b"large" * (size // 5), 0)
+        await built.fsync()
+        await built.write("document", b"lost!", 0)
+        await built.restart(crash=True, between=lambda: disk.power_loss(synced))
+        assert await built.read("document") == b"large" * (size // 5)
 
 
 # --- T3: SQLite rolls everything back ---
@@ -293,10 +313,15 @@ async def test_t17_fsync_syncs_only_what_was_written(tmp_path: Path, virtual_tim
         count = syncs(disk)
         await built.write("document", b"X", 0)
         await built.fsync()
-        assert syncs(disk) == count + 2  # the segment, the intent log
+        assert syncs(disk) == count + 1  # the intent log, with the byte in it
         await built.mkdir("folder")
         await built.fsync()
-        assert syncs(disk) == count + 3  # no bytes: the intent log alone
+        assert syncs(disk) == count + 2
+        await built.fsync()
+        assert syncs(disk) == count + 2  # nothing new
+        await built.write("document", NEW, 0)
+        await built.fsync()
+        assert syncs(disk) == count + 4  # many bytes: their segment, the intent log
 
 
 def syncs(disk: LosingDisk) -> int:

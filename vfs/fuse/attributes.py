@@ -13,6 +13,14 @@ DOOR_TIMEOUT_S = 1.0  # snapshots come and go behind the kernel's back
 MISSING_TIMEOUT_S = 30.0
 
 
+PRIVILEGES = stat.S_ISUID | stat.S_ISGID
+
+
+def without_privileges(mode: int) -> int:
+    """The mode of a file after somebody without rights to such bits has changed it: as the kernel would clear them."""
+    return mode & ~(PRIVILEGES if mode & stat.S_IXGRP else stat.S_ISUID)
+
+
 def attributes_of(inode: Inode, view: int = 0, timeout_s: float = LIVE_TIMEOUT_S) -> pyfuse3.EntryAttributes:
     """The attributes of an inode, seen in a view."""
     entry = pyfuse3.EntryAttributes()
@@ -30,6 +38,8 @@ def attributes_of(inode: Inode, view: int = 0, timeout_s: float = LIVE_TIMEOUT_S
     if timeout_s != LIVE_TIMEOUT_S:
         entry.attr_timeout = timeout_s
         entry.entry_timeout = timeout_s
+    elif inode.mode & PRIVILEGES and inode.is_file:
+        entry.attr_timeout = 0  # a write takes the bits away, and the kernel is not told (`handshake`)
     return entry
 
 

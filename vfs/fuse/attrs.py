@@ -3,7 +3,7 @@
 import pyfuse3
 
 from vfs.errors import InvalidArgument, Stale
-from vfs.fuse.attributes import attributes_of
+from vfs.fuse.attributes import attributes_of, without_privileges
 from vfs.fuse.base import Base
 from vfs.fuse.errno import guarded
 from vfs.ids import LINKS_VIEW, view_of
@@ -40,6 +40,8 @@ class AttributeOperations(Base):
                 await self.drive.files.truncate(inode, attr.st_size, actor_id)
         if fields.update_mode:
             inode.mode = inode.mode & ~PERMISSION_BITS | attr.st_mode & PERMISSION_BITS
+        elif not inode.is_folder and (fields.update_uid or fields.update_gid or (fields.update_size and ctx.uid)):
+            inode.mode = without_privileges(inode.mode)
         if fields.update_uid:
             inode.uid = attr.st_uid
         if fields.update_gid:

@@ -23,12 +23,16 @@ from vfs.past import Entry
 
 @dataclass(slots=True)
 class OpenFile:
-    """A file somebody has open. Of a past one, `view` is set and `windows` holds the extents that were asked for."""
+    """A file somebody has open. Of a past one, `view` is set and `windows` holds the extents that were asked for.
+
+    `is_roots`: opened by root, whose writes leave the set-user-id bit alone.
+    """
 
     inode: Inode
     is_writable: bool
     actor_id: int
     view: int = 0
+    is_roots: bool = False
     is_barrier: bool = False  # opened by the flusher: its fsync only brings bytes to the core
     windows: dict[int, list[Piece]] | None = None
 

@@ -10,7 +10,7 @@ import pyfuse3
 from vfs.damage import paths_of
 from vfs.errors import BadHandle, Damaged, DataLost, ReadOnly, Stale
 from vfs.extents import WINDOW_BYTES, Piece
-from vfs.fuse.attributes import attributes_of
+from vfs.fuse.attributes import PRIVILEGES, attributes_of, without_privileges
 from vfs.fuse.base import Base, OpenFile
 from vfs.fuse.errno import guarded
 from vfs.ids import VIEW_SHIFT
@@ -32,7 +32,7 @@ class FileOperations(Base):
         caller = self.caller(ctx)
         inode = self.drive.namespace.create(parent, name, stat.S_IFREG | mode & 0o7777 & ~ctx.umask, caller)
         self.drive.inodes.looked_up(inode.ino)
-        return self._open(inode, flags, caller.actor_id), attributes_of(inode)
+        return self._open(inode, flags, caller.actor_id, is_roots=not ctx.uid), attributes_of(inode)
 
     @guarded
     async def open(self, ino: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
@@ -54,12 +54,14 @@ class FileOperations(Base):
                 await self.drive.undo_epochs.before_content(inode, actor_id)
                 await self.drive.files.truncate(inode, 0, actor_id)
             if ctx.uid:
-                inode.mode &= ~(stat.S_ISUID | stat.S_ISGID if inode.mode & stat.S_IXGRP else stat.S_ISUID)
-        return self._open(inode, flags, actor_id, is_barrier=self.is_companion(ctx.pid))
+                inode.mode = without_privileges(inode.mode)
+        return self._open(inode, flags, actor_id, is_roots=not ctx.uid, is_barrier=self.is_companion(ctx.pid))
 
-    def _open(self, inode: Inode, flags: int, actor_id: int, *, is_barrier: bool = False) -> pyfuse3.FileInfo:
+    def _open(
+        self, inode: Inode, flags: int, actor_id: int, *, is_roots: bool = False, is_barrier: bool = False
+    ) -> pyfuse3.FileInfo:
         is_writable = flags & os.O_ACCMODE != os.O_RDONLY
-        number = self.open_files.add(OpenFile(inode, is_writable, actor_id, is_barrier=is_barrier))
+        number = self.open_files.add(OpenFile(inode, is_writable, actor_id, is_roots=is_roots, is_barrier=is_barrier))
         self.drive.inodes.opened(inode)
         info = pyfuse3.FileInfo(fh=number, keep_cache=True)
         if is_writable and self.drive.cache.budget.is_low():
@@ -126,6 +128,8 @@ class FileOperations(Base):
             raise ReadOnly(self.read_only_reason)
         if file.actor_id != file.inode.actor_id:
             await self.drive.undo_epochs.before_content(file.inode, file.actor_id)
+        if file.inode.mode & PRIVILEGES and not file.is_roots:
+            file.inode.mode = without_privileges(file.inode.mode)
         return await self.drive.files.write(file.inode, offset, data, file.actor_id)
 
     @guarded

@@ -15,7 +15,9 @@ import pyfuse3
 import trio
 
 from vfs.drive import Drive
+from vfs.fuse import request_loop
 from vfs.fuse.flusher import Flusher
+from vfs.fuse.handshake import Handshake
 from vfs.fuse.invalidation import Invalidations
 from vfs.fuse.operations import DriveOperations
 from vfs.ids import ROOT
@@ -97,6 +99,8 @@ async def mounted(drive: Drive, path: Path) -> AsyncIterator[Mount]:
     if os.geteuid() == 0:
         options.add("allow_other")
     mount = Mount(drive, path)
+    handshake = Handshake()
+    request_loop.install(first=(handshake.begin, handshake.end))
     pyfuse3.init(mount.operations, str(path), options)
     mount.invalidations.start()
     try:

@@ -1,0 +1,118 @@
+"""Waiting for the kernel's next request without going to sleep for it.
+
+pyfuse3 asks trio to wait for the FUSE descriptor before each request. That costs two passes of the scheduler and two
+system calls of epoll a request; and where nothing else is to do the core's processor goes to sleep, which on a virtual
+machine takes longer to end than the request itself. So `install` puts `Waiting` in the place where pyfuse3 looks for
+trio (the seam that its asyncio mode uses as well), and the descriptor is polled instead:
+
+    at once          a request that is there already is taken without leaving the task
+    for a moment     after a request, for up to `MOST_SPIN_S`, as long as that has lately paid
+    then by trio     and the processor may sleep
+
+The moment grows when the next request came soon after we went to sleep and is halved when it did not, as KVM's
+halt-polling does; so an idle drive polls nothing. Nobody starves: every `TURN_S` seconds of requests or polling the
+scheduler gets a real turn, in which every other task that is ready runs.
+"""
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+import pyfuse3
+import trio
+
+TURN_S = 0.001  # of requests or polling, then all others have a turn
+SPIN_TURN_S = 0.00005
+MOST_SPIN_S = 0.0002
+LEAST_SPIN_S = 0.00002
+SOON_S = 0.0004  # a request that comes so soon after we slept would have been worth polling for
+
+
+class ReadTurn:
+    """Who waits for the next request; stands in for pyfuse3's `trio.Lock`.
+
+    Unlike a lock it may be taken again by the task that has just given it back: the one that waited longest is told
+    that the turn is free, but it runs only once that task awaits something. So one task serves request after request
+    without a switch, and another one takes over as soon as a handler has to wait.
+    """
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def __aenter__(self) -> None:
+        while self._is_taken:
+            await self._waiting.park()
+        self._is_taken = True
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_taken = False
+        if self._waiting:
+            self._waiting.unpark()
+
+
+class Waiting:
+    """What pyfuse3 gets to see as `trio.lowlevel`. `most_spin_s` = 0: a request is polled for, but never waited for."""
+
+    def __init__(self, most_spin_s: float, first: Iterable[Callable[[int], None]]) -> None:
+        self._first = deque(first)
+        self._most_spin_s = most_spin_s
+        self._spin_s = 0.0
+        self._yielded = 0.0
+        self._pollers: dict[int, select.poll] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio.lowlevel, name)
+
+    async def wait_readable(self, fd: int) -> None:
+        """Return once a request can be read. Raises trio.ClosedResourceError when the session ends."""
+        if self._first:
+            self._first.popleft()(fd)
+        poller = self._pollers.get(fd)
+        if poller is None:
+            poller = self._pollers[fd] = select.poll()
+            poller.register(fd, select.POLLIN)
+        poll, clock = poller.poll, time.perf_counter
+        now = clock()
+        if now - self._yielded > TURN_S:
+            await trio.lowlevel.checkpoint()
+            now = self._yielded = clock()
+        if poll(0):
+            return
+        end = now + self._spin_s
+        while now < end:
+            turn = min(end, now + SPIN_TURN_S)
+            while now < turn:
+                if poll(0):
+                    return
+                now = clock()
+            await trio.lowlevel.checkpoint()
+            now = self._yielded = clock()
+        await trio.lowlevel.wait_readable(fd)
+        self._yielded = clock()
+        if self._yielded - now < SOON_S:
+            self._spin_s = min(self._most_spin_s, max(LEAST_SPIN_S, 2 * self._spin_s))
+        else:
+            self._spin_s = self._spin_s / 2 if self._spin_s > LEAST_SPIN_S else 0.0
+
+
+class _Trio:
+    """trio as pyfuse3 gets to see it."""
+
+    Lock = ReadTurn
+
+    def __init__(self, lowlevel: Waiting) -> None:
+        self.lowlevel = lowlevel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio, name)
+
+
+def install(most_spin_s: float = MOST_SPIN_S, first: Iterable[Callable[[int], None]] = ()) -> None:
+    """Let pyfuse3 wait this way from its next start on. `first`: what is done before its first, second, … request."""
+    pyfuse3.trio = _Trio(Waiting(most_spin_s, first))
