@@ -192,5 +192,6 @@ def replay(database: Database, path: Path, cut: int, boot: bytes) -> tuple[int, 
                     database.write(texts[number], parameters)
                     count += 1
         elif record.kind == BYTES and bytes_from < record.end <= end:
-            carried.append(CarriedWrite(*_PLACE.unpack_from(record.body), record.body[_PLACE.size :]))
+            segment, offset = _PLACE.unpack_from(record.body)
+            carried.append(CarriedWrite(segment, offset, record.body[_PLACE.size :]))
     return count, carried

@@ -113,7 +113,7 @@ class Copying:
                         folders.append((entry.ino, copy))
                     index += 1
             self._report(self._done, self._found)
-            self._cuts.note_written(0)
+            self._cuts.bound_pending()
             await trio.lowlevel.checkpoint()
 
     def _copy_one(self, folder: int, entry: Entry, past: Inode) -> int:

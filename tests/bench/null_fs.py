@@ -5,7 +5,9 @@ interpreter, and what the drive costs more is ours. It asks the kernel for the s
 kept pages) and answers ENOSYS, once, to what it can do without. It promises nothing: no fsync, no links, no errors
 beyond those that a benchmark meets, and all is gone at the end.
 
-    python tests/bench/null_fs.py MOUNTPOINT
+    python tests/bench/null_fs.py MOUNTPOINT [--sleepy]
+
+It waits for the kernel as the drive does (`vfs.fuse.request_loop`); with `--sleepy`, as pyfuse3 does by itself.
 """
 
 import errno
@@ -15,9 +17,14 @@ import stat
 import sys
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
 import pyfuse3
 import trio
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from vfs.fuse import request_loop
 
 TIMEOUT_S = 300.0
 BLOCK_BYTES = 4096
@@ -177,9 +184,7 @@ class NullFs(pyfuse3.Operations):  # type: ignore[misc]
 
 
 def main() -> None:
-    if "--eager" in sys.argv:
-        sys.path.insert(0, "/work/main")
-        from vfs.fuse import request_loop
+    if "--sleepy" not in sys.argv:
         request_loop.install()
     pyfuse3.init(NullFs(), sys.argv[1], {"fsname=null", "subtype=null", "default_permissions"})
     # As the drive's core does: its objects form no cycles, and a collection would show up as the drive's advantage.

@@ -74,7 +74,7 @@ def null() -> Iterator[Subject]:
     """The null file system, with the drive's read-ahead."""
     with scratch() as home:
         place = home / "null"
-        program = [sys.executable, str(Path(__file__).with_name("null_fs.py")), str(place), *(["--eager"] if os.environ.get("EAGER") else [])]
+        program = [sys.executable, str(Path(__file__).with_name("null_fs.py")), str(place)]
         with mounted(program, place):
             device = mounted_device(place)
             Path(f"/sys/class/bdi/0:{device}/read_ahead_kb").write_text(str(READ_AHEAD_KIB))

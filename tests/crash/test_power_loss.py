@@ -98,7 +98,6 @@ def start_trusts_what_the_dead_core_wrote(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Segments, "load", trusting)
 
 
-<<<<<<< HEAD
 def start_believes_all_page_sums(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Segments, "suspects", lambda self, newest_kept: None)
 
@@ -112,7 +111,8 @@ def cut_commits_rows_before_page_sums(patch: pytest.MonkeyPatch) -> None:
         return taken
 
     patch.setattr(Sums, "take", of_the_round_before)
-=======
+
+
 def carried_bytes_are_left_out(patch: pytest.MonkeyPatch) -> None:
     careful = IntentLog.append
     patch.setattr(IntentLog, "append", lambda self, rows, carried=(), **options: careful(self, rows, **options))
@@ -127,7 +127,6 @@ def carried_bytes_win_over_later_ones(patch: pytest.MonkeyPatch) -> None:
         self._bytes_from = before
 
     patch.setattr(IntentLog, "mark", careless)
->>>>>>> 08b3cc7 (wip)
 
 
 def log_is_not_replayed(patch: pytest.MonkeyPatch) -> None:

@@ -115,4 +115,4 @@ class _Trio:
 
 def install(most_spin_s: float = MOST_SPIN_S, first: Iterable[Callable[[int], None]] = ()) -> None:
     """Let pyfuse3 wait this way from its next start on. `first`: what is done before its first, second, … request."""
-    pyfuse3.trio = _Trio(Waiting(most_spin_s, first))
+    pyfuse3.trio = _Trio(Waiting(most_spin_s, first))  # type: ignore[attr-defined]
