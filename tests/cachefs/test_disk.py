@@ -63,6 +63,23 @@ def test_punched_range_reads_as_zeros_and_gives_its_space_back(disk: Disk, tmp_p
     disk.close(fd)
 
 
+def test_renamed_file_takes_the_place_of_another(disk: Disk, tmp_path: Path) -> None:
+    for name, data in (("old", b"old"), ("new", b"new")):
+        disk.close(write(disk, tmp_path / name, data))
+    disk.rename(tmp_path / "new", tmp_path / "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    fd = disk.open(tmp_path / "old", create=False)
+    assert disk.pread(fd, 10, 0) == b"new"
+    disk.close(fd)
+
+
+def test_disk_never_makes_a_folder_twice(disk: Disk, tmp_path: Path) -> None:
+    disk.make_folder(tmp_path / "folder")
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(FileExistsError):
+        disk.make_folder(tmp_path / "folder")
+
+
 def write(disk: Disk, path: Path, data: bytes) -> int:
     fd = disk.open(path, create=True)
     disk.pwrite(fd, data, 0)
@@ -141,3 +158,36 @@ def test_planned_fault_strikes_the_nth_call_and_must_be_met(tmp_path: Path) -> N
         disk.open(tmp_path / "two", create=True)
     disk.close(disk.open(tmp_path / "three", create=True))
     plan.assert_all_hit()
+
+
+def test_losing_disk_takes_back_a_rename_that_was_not_synced(tmp_path: Path) -> None:
+    disk = LosingDisk(tmp_path)
+    for name in ("old", "new"):
+        fd = write(disk, tmp_path / name, name.encode())
+        disk.sync(fd)
+        disk.close(fd)
+    disk.sync_directory(tmp_path)
+    disk.rename(tmp_path / "new", tmp_path / "old")
+    lost, kept = disk.survivors(), disk.survivors()
+    for event in disk.journal:
+        lost.take(event)
+    disk.sync_directory(tmp_path)
+    for event in disk.journal:
+        kept.take(event)
+    assert lost.found(synced) == {Path("old"): b"old", Path("new"): b"new"}
+    assert lost.found(everything) == kept.found(synced) == {Path("old"): b"new"}
+
+
+def test_losing_disk_loses_a_folder_with_all_in_it(tmp_path: Path) -> None:
+    disk = LosingDisk(tmp_path)
+    disk.make_folder(tmp_path / "folder")
+    fd = write(disk, tmp_path / "folder" / "file", b"synced")
+    disk.sync(fd)
+    disk.close(fd)
+    disk.sync_directory(tmp_path / "folder")
+    state = disk.survivors()
+    for event in disk.journal:
+        state.take(event)
+    assert (state.found(synced), state.found_folders(synced)) == ({}, [])
+    assert state.found(everything) == {Path("folder/file"): b"synced"}
+    assert state.found_folders(everything) == [Path("folder")]

@@ -1,19 +1,22 @@
 """Let the nth I/O fail, for every n until the workload gets through: errors have names, and nothing promised is lost.
 
 The workload goes on after a refusal, as programs do. After each round the drive is opened again on a sound disk, as
-after the death of the core: everything that was answered is there, and `vfs.check` finds nothing.
+after the death of the core: everything that was answered is there, and `vfs.check` finds nothing. Or power is lost on
+top of it: then everything that a sync answered is there.
 """
 
 import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from crash.engine_rounds import POLICY, QuietDisk, small_limits
+from kit.disk_journal import synced
 from kit.drive_builder import DriveBuilder
 from kit.fault_plan import ANY, FaultPlan, FaultyDisk
 from kit.inline_threads import inline_threads
@@ -100,24 +103,27 @@ async def one_round(state: Path, plan: FaultPlan) -> tuple[LosingDisk, Told]:
     return disk, told
 
 
-async def verdict(state: Path, told: Told) -> list[str]:
+async def verdict(state: Path, told: Told, *, is_power_lost: bool = False) -> list[str]:
     """Open on a sound disk: what of the promises does not hold."""
     wrong = []
-    promised = told.promised
+    promised = told.durable if is_power_lost else told.promised
     if (state / "intents" / DISTRUST).exists():  # a sync failed: what was only closed since may be there, or not
         promised = {path: data for path, data in promised.items() if told.durable.get(path, b"?") == data}
     async with DriveBuilder(state, disk=QuietDisk(), policy=POLICY) as built:
         for path, data in promised.items():
             found = await built.read(path) if built.find(path) else None
             # What was tried after the last promise, or was refused, may be there, or not, or in part.
-            if path not in told.tried and path not in told.uncertain and found != data:
+            is_later = path in told.tried or path in told.uncertain or told.promised.get(path, b"?") != data
+            if not is_later and found != data:
                 wrong.append(f"{path} is not as promised: {found and found[:20]!r}")
         built.close_point()
         findings, _ = check(built.drive.database, state / "segments")
     return wrong + [f"{finding.rule}: {finding.message}" for finding in findings]
 
 
-def fail_until_success(tmp_path: Path, kind: str, code: int, times: int | None, first: int) -> int:
+def fail_until_success(
+    tmp_path: Path, kind: str, code: int, times: int | None, first: int, *, is_power_lost: bool = False
+) -> int:
     """Rounds with the `first` call failing, then every `STEP`th. Returns the first number that was never reached."""
     for nth in range(first, ROUNDS, STEP):
         plan = FaultPlan()
@@ -128,7 +134,10 @@ def fail_until_success(tmp_path: Path, kind: str, code: int, times: int | None, 
             disk, told = trio.run(one_round, state, plan, clock=MockClock(autojump_threshold=0))
             assert [error for error in told.refusals if not isinstance(error, TYPED)] == [], f"call {nth}"
             follow_boots(patch, disk)
-            assert trio.run(verdict, state, told, clock=MockClock(autojump_threshold=0)) == [], f"call {nth}"
+            if is_power_lost:
+                disk.power_loss(synced)
+            look = partial(verdict, state, told, is_power_lost=is_power_lost)
+            assert trio.run(look, clock=MockClock(autojump_threshold=0)) == [], f"call {nth}"
         if not fault.hits:
             assert told.refusals == []
             return nth
@@ -159,3 +168,15 @@ def test_any_call_may_fail(tmp_path: Path, code: int, times: int | None, first: 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 def test_any_write_of_sqlite_may_fail(tmp_path: Path, code: int) -> None:
     assert fail_until_success(tmp_path, "sqlite write", code, None, 2) > 20
+
+
+@pytest.mark.usefixtures("may_postpone")
+@pytest.mark.parametrize(
+    ("kind", "code", "times", "first"),
+    [(ANY, errno.EIO, 1, 2), (ANY, errno.ENOSPC, None, 2), ("sync", errno.EIO, 1, 1), ("sqlite sync", errno.EIO, 1, 1)],
+    ids=["EIO once", "ENOSPC for ever", "a sync", "a sync of SQLite"],
+)
+def test_any_call_may_fail_before_power_is_lost(
+    tmp_path: Path, kind: str, code: int, times: int | None, first: int
+) -> None:
+    assert fail_until_success(tmp_path, kind, code, times, first, is_power_lost=True) > 3
