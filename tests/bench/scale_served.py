@@ -91,11 +91,12 @@ class Served:
 
 
 def await_pruned(state: Path) -> None:
-    """Wait until every deleted snapshot has been taken apart, as the last cut tells."""
+    """Wait until nothing is left of any snapshot, as the last cut tells. All of them must have been deleted."""
 
     def is_done() -> bool:
         with sqlite3.connect(f"file:{state / 'drive.db'}?mode=ro", uri=True) as database:
-            return bool(database.execute("SELECT count(*) = 0 FROM snapshots WHERE state = 'deleting'").fetchone()[0])
+            left = database.execute("SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM gone_contents)")
+            return bool(left.fetchone() == (0, 0))
 
     await_true(is_done, PRUNES_S, "all deleted snapshots taken apart")
 
