@@ -15,7 +15,7 @@ from appliance.config import Budget, Config
 from appliance.control.protocol import CheckReport, Finding
 from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, StateMissing
 from cachefs.cut import CutPolicy
-from cachefs.database import FORMAT_VERSION, Database
+from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import BytesDamaged, DatabaseDamaged, StorageBroken, WrongVersion
 from cachefs.scrub import Scrub
@@ -79,7 +79,7 @@ def _told(state: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StateMissing(state) from error
     except WrongVersion as error:
-        raise OtherVersion(state, error.found, FORMAT_VERSION) from error
+        raise OtherVersion(state, error.found, error.known) from error
     except DatabaseDamaged as error:
         raise Damaged(str(error)) from error
     except (StorageBroken, OSError) as error:

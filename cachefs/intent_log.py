@@ -37,6 +37,7 @@ import msgpack
 from cachefs.carried import CarriedWrite
 from cachefs.database import Database, Statement
 from cachefs.disk import Disk
+from cachefs.errors import WrongVersion
 
 MAGIC = b"HDintent"
 VERSION = 2
@@ -141,12 +142,17 @@ class Record(NamedTuple):
 
 
 def read_records(data: bytes, cut: int) -> tuple[bytes, list[Record]]:
-    """The boot id and the sound records of a log file's bytes; stops at the first that is torn. Wrong header: none."""
+    """The boot id and the sound records of a log file's bytes; stops at the first that is torn. Wrong header: none.
+
+    Raises WrongVersion: what another version acknowledged must not be passed over.
+    """
     if len(data) < _HEADER.size:
         return b"", []
     magic, version, found, boot = _HEADER.unpack_from(data)
-    if magic != MAGIC or version != VERSION or found != cut:
+    if magic != MAGIC or found != cut:
         return b"", []
+    if version != VERSION:
+        raise WrongVersion(version, VERSION)
     return boot, list(_walk(data, zlib.crc32(data[: _HEADER.size])))
 
 
@@ -169,7 +175,7 @@ def replay(database: Database, path: Path, cut: int, boot: bytes) -> tuple[int, 
     """Run again what `path` may be believed to hold after cut number `cut`.
 
     Returns the count of statements, and the bytes to be written to their segments, in this order. The caller makes a
-    cut afterwards, before anything else.
+    cut afterwards, before anything else. Raises WrongVersion.
     """
     try:
         data = path.read_bytes()

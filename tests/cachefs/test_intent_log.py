@@ -10,7 +10,8 @@ from kit.bare_cache import make_database
 from cachefs.carried import CarriedWrite
 from cachefs.database import Database
 from cachefs.disk import RealDisk
-from cachefs.intent_log import BATCH, MARK, ROOM_BYTES, STATEMENT, IntentLog, boot_id, read_records, replay
+from cachefs.errors import WrongVersion
+from cachefs.intent_log import BATCH, MARK, ROOM_BYTES, STATEMENT, VERSION, IntentLog, boot_id, read_records, replay
 
 INSERT = "INSERT INTO things VALUES (?, ?)"
 UPDATE = "UPDATE things SET value = ? WHERE name = ?"
@@ -177,6 +178,17 @@ def test_bytes_are_left_where_they_lie_when_only_the_core_died(database: Databas
     """The page cache holds them, and perhaps newer ones."""
     log.append([(INSERT, ("one", 1))], [CarriedWrite(1, 0, b"old")], is_marked=True)
     assert replay(database, log.path, CUT, HERE) == (1, [])
+
+
+def test_log_of_another_version_is_refused_and_not_passed_over(database: Database, log: IntentLog) -> None:
+    """A program that was updated after a crash would lose what the one before had acknowledged."""
+    log.append([(INSERT, ("one", 1))])
+    with log.path.open("r+b") as file:
+        file.seek(8)
+        file.write((VERSION - 1).to_bytes(4, "little"))
+    with pytest.raises(WrongVersion) as caught:
+        replay(database, log.path, CUT, HERE)
+    assert (caught.value.found, caught.value.known) == (VERSION - 1, VERSION)
 
 
 def test_statement_text_is_written_once(log: IntentLog) -> None:

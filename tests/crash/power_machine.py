@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from kit.mounted import DriveFailed, MountedDrive, await_true, mounted_device
@@ -112,12 +113,21 @@ class Machine:
         return time.monotonic() - begun
 
     def _unplug(self) -> None:
-        # A dying process may hold the disk for a moment longer than we could wait for.
+        # A dying process may hold the disk for a moment longer than we could wait for. And the mount may be gone, but
+        # not the file system, when somebody on this machine has just copied all mounts: what was mounted then would be
+        # the dead one again.
         def is_out() -> bool:
             subprocess.run(["umount", str(self.disk)], capture_output=True, check=False)
-            return mounted_device(self.disk) is None
+            return mounted_device(self.disk) is None and not self._has_loop_device()
 
         await_true(is_out, UNMOUNT_DEADLINE_S, f"{self.disk} unmounted")
+
+    def _has_loop_device(self) -> bool:
+        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with suppress(OSError):  # gone meanwhile
+                if backing.read_text().strip() == str(self._image):
+                    return True
+        return False
 
     def close(self) -> None:
         """Ends everything by force and removes it."""

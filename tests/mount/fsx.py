@@ -195,7 +195,8 @@ class Exerciser:
         return min(max(offset, 0), end - 1)
 
     def _length(self) -> int:
-        return self.random.choice([self.random.randint(1, 100), self.random.randint(1, 2 * PAGE), 65_536, 150_000])
+        largest = self.random.choices((100, 2 * PAGE, 65_536, 150_000), (4, 4, 3, 1))[0]
+        return self.random.randint(1, largest)
 
     def _content(self) -> bytes:
         return self.random.randbytes(self._length())
