@@ -173,9 +173,10 @@ def _page(number: int, version: int) -> bytes:
 
 
 class Closed(Program):
-    """Creates, writes and closes, nothing more. That survives the death of the core, and no power loss.
+    """Creates, writes and closes, nothing more. That survives the death of the core; a power loss takes the last 5 s.
 
-    So a file may be missing or short, but no byte of it is another's; and what was seen after one start stays.
+    A young file may be missing or short, but no byte of it is another's. Once it is old, or was seen after a start, it
+    stays as it is.
     """
 
     name = "closed"
@@ -201,12 +202,16 @@ class Closed(Program):
         self._last = max((fact["number"] for fact in facts if fact["kind"] == "begin"), default=self._last)
         losses = []
         for fact in facts:
+            if fact["kind"] == "settled":
+                name = f"file-{fact['number']}"
+                self._seen[name] = zlib.crc32(content(f"closed:{fact['number']}", sizes[name]))
+        for fact in facts:
             if fact["kind"] == "gone":
                 self._seen.pop(fact["name"], None)  # may be there, or gone
         for name, checksum in self._seen.items():
             path = place / name
             if not path.exists() or zlib.crc32(path.read_bytes()) != checksum:
-                losses.append(f"{name} was there after an earlier power loss, and is gone or another now")
+                losses.append(f"{name} was durable, by its age or by a start since, and is gone or another now")
         for path in place.iterdir():
             raw = path.read_bytes()
             if path.name in sizes:

@@ -103,6 +103,14 @@ class Machine:
         self.drive.console.unlink()  # what a core says whose disk died under it
         return moment
 
+    def lose_core(self) -> float:
+        """The core dies by kill -9 and is started again; the disk and the page cache live on. The moment of death."""
+        moment = time.monotonic()
+        self.drive.kill_at_once()
+        self.drive.clear_away(keep_state=True)
+        self.drive.start()
+        return moment
+
     def start_again(self) -> float:
         """Power is back: the disk replays its journal, the drive starts by itself. Seconds until it serves."""
         self._unplug()

@@ -18,7 +18,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from crash.kill_ledger import Fact, Ledger, read_facts
 
@@ -40,9 +40,29 @@ class Program(ABC):
         """What of the acknowledged is not there, or is there and cannot be; one sentence each."""
 
 
+class Death(NamedTuple):
+    """How a round ended, in CLOCK_MONOTONIC: the programs' drive was gone `at` a moment, and what was closed before
+    `settled` is durable: by its age, or because a core has started since.
+    """
+
+    at: float
+    settled: float
+
+    def meaning(self, fact: Fact) -> str:
+        """The kind of a fact, seen from the end.
+
+        What was acknowledged too late never was: SQLite, for one, calls a transaction committed when the folder that it
+        wants to sync cannot be opened any more.
+        """
+        kind = str(fact["kind"])
+        if kind == "synced" and fact["at"] > self.at:
+            return "too late"
+        return "settled" if kind == "closed" and fact["at"] < self.settled else kind
+
+
 def acknowledged(facts: Sequence[Fact]) -> int:
     """How many lines of a ledger speak of something that must survive."""
-    return sum(fact["kind"] == "synced" for fact in facts)
+    return sum(fact["kind"] in ("synced", "settled") for fact in facts)
 
 
 class AtWork:
@@ -70,19 +90,12 @@ class AtWork:
         finally:
             os._exit(0)
 
-    def facts(self, cut_at: float) -> list[Fact]:
-        """The ledger of a machine that died at `cut_at`: what was acknowledged later is not, because it never was.
-
-        SQLite, for one, calls a transaction committed when the folder it wants to sync cannot be opened any more.
-        """
+    def facts(self, death: Death) -> list[Fact]:
+        """The ledger, as far as it says something after this death."""
         facts = list(read_facts(self._ledger)) if self._ledger.exists() else []
-        return [fact | {"kind": "too late"} if _is_late(fact, cut_at) else fact for fact in facts]
+        return [fact | {"kind": death.meaning(fact)} for fact in facts]
 
     def end(self) -> None:
         """Kill it, and wait; a process that waits for the drive ends once the drive is gone."""
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
-
-
-def _is_late(fact: Fact, cut_at: float) -> bool:
-    return bool(fact["kind"] == "synced" and fact["at"] > cut_at)

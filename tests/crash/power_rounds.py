@@ -3,7 +3,9 @@
 A round: SQLite in four journal modes, git, mailboxes, documents, an open file, snapshots and restores work at once; at
 a random moment the disk below the drive stops (see `power_machine`); power comes back, the drive is started as ever;
 every program is judged, and fsck looks. All rounds share one drive, which grows old: each begins with what the last
-power loss left. A run in which some program was never told yes fails: it has proven nothing.
+power loss left. Every fourth round the core dies first and starts again, right before the power goes: what it brought
+back was never synced by the one who wrote it. Every tenth round is long, so that what was only closed grows old enough
+to be safe. A run in which some program was never told yes fails: it has proven nothing.
 
     python tests/crash/power_rounds.py [--rounds N] [--seed N] [--careless file-fsync|directory-fsync]
 
@@ -26,15 +28,19 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crash.kill_ledger import Fact
+from crash.kill_verdict import AGE_S
 from crash.power_files import Closed, Documents, Mailbox, Pages
 from crash.power_git import GitProgram
 from crash.power_machine import CannotRun, Machine
-from crash.power_program import AtWork, Program, acknowledged
+from crash.power_program import AtWork, Death, Program, acknowledged
 from crash.power_snapshots import SnapshotProgram
 from crash.power_sqlite import MODES, SqliteProgram
 from kit.mounted import CommandFailed, DriveFailed
 
 LIVES_S = (0.8, 4.0)
+LONG_S = (AGE_S + 1.5, AGE_S + 3.0)
+LONG_EVERY = 10  # rounds
+CORE_DIES_EVERY = 4
 OFFLINE_EVERY = 10  # rounds; the check of a stopped drive wakes it as a start does, and costs two starts
 ENOUGH_ROUNDS = 10
 CANNOT_RUN = 2
@@ -81,18 +87,25 @@ class Run:
         """One round."""
         self.rounds += 1
         machine, crew = self._machine, list[AtWork]()
-        lived_s = self._rng.uniform(*LIVES_S)
+        is_long, loses_core = self.rounds % LONG_EVERY == 0, self.rounds % CORE_DIES_EVERY == 3
+        lived_s = self._rng.uniform(*(LONG_S if is_long else LIVES_S))
         try:
             for program in self._programs:
                 ledger = machine.home / f"{self.rounds}-{program.name}.jsonl"
                 crew.append(AtWork(program, machine.drive.mount / program.name, ledger, self._rng))
             threading.Event().wait(lived_s)
             early = machine.drive.is_dead()
-            cut_at = machine.cut_power()
+            if loses_core:
+                died_at = machine.lose_core()
+                machine.cut_power()
+                death = Death(died_at, died_at)
+            else:
+                cut_at = machine.cut_power()
+                death = Death(cut_at, cut_at - AGE_S)
         finally:
             for each in crew:
                 each.end()
-        ledgers = [(each.program, each.facts(cut_at)) for each in crew]
+        ledgers = [(each.program, each.facts(death)) for each in crew]
         told = Counter({program.name: acknowledged(facts) for program, facts in ledgers})
         self.told += told
         try:
