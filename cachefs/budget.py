@@ -40,6 +40,7 @@ class Budget:
         self._held = held
         self._left = 0  # bytes that may be admitted before the disk is asked again
         self._above_floor = 0
+        self._is_low = False
         self._floor = 0
         self._checked_s = float("-inf")
 
@@ -60,7 +61,9 @@ class Budget:
     def _refresh(self, size_bytes: int) -> None:
         if size_bytes > self._left or self._clock.monotonic_s() - self._checked_s > RECHECK_S:
             self._checked_s = self._clock.monotonic_s()
-            self._left = min(self.free_bytes(), max(RECHECK_BYTES, 2 * size_bytes))
+            free = self.free_bytes()
+            self._is_low = free < 4 * RECHECK_BYTES
+            self._left = min(free, max(RECHECK_BYTES, 2 * size_bytes))
 
     def admit(self, size_bytes: int) -> None:
         """Let an operation store `size_bytes` more. Raises StorageFull before anything was changed."""
@@ -77,4 +80,5 @@ class Budget:
 
     def is_low(self) -> bool:
         """Whether new opens should write through, so that a full disk reaches write(2) and not only close(2) (T12)."""
-        return self._left < RECHECK_BYTES and self.free_bytes() < 4 * RECHECK_BYTES
+        self._refresh(0)
+        return self._is_low

@@ -58,6 +58,7 @@ class Cache:
         self._threads = trio.CapacityLimiter(8)
         self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
+        self.cuts.tallies += (self.segments.flush_tallies, self.counters.flush_tallies)
 
     def statistics(self) -> dict[str, int]:
         """Bytes and counts of what lies here; `allocated_bytes` is what the disk says (st_blocks)."""

@@ -85,6 +85,7 @@ class Cuts:
     ) -> None:
         self.gate = Gate()
         self.flushers: list[Callable[[], None]] = []
+        self.tallies: list[Callable[[], None]] = []  # flushers of what a recovery counts anew
         self.unwritten: list[Callable[[], int]] = []  # how many rows each flusher would write
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
@@ -114,12 +115,18 @@ class Cuts:
 
     # --- for operations ---
 
-    def log(self) -> None:
-        """Log point: whatever was done before this call survives the death of the core. Raises StorageBroken."""
+    def log(self, *, with_tallies: bool = True) -> None:
+        """Log point: whatever was done before this call survives the death of the core. Raises StorageBroken.
+
+        `with_tallies`: and all rows are exact, for whoever reads them next. Not needed for the promise.
+        """
         if self.broken is not None:  # a later batch would lie behind one that is missing
             raise self.broken
         for flush in self.flushers:
             flush()
+        if with_tallies:
+            for flush in self.tallies:
+                flush()
         self._write_out()
 
     def _write_out(self, carried: Sequence[CarriedWrite] = (), *, is_marked: bool = False) -> None:
@@ -151,7 +158,7 @@ class Cuts:
     def bound_pending(self) -> None:
         """Between operations: write statements out when there are many, which brings the cut forward as well."""
         if len(self._database.pending) > PENDING_STATEMENTS or self._unwritten_rows() > UNWRITTEN_ROWS:
-            self.log()  # never without the rows in memory: each batch leaves the database consistent
+            self.log(with_tallies=False)  # never without the rows in memory: each batch leaves the database consistent
 
     def _unwritten_rows(self) -> int:
         rows = 0
@@ -162,7 +169,7 @@ class Cuts:
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
         if self._is_small():
-            self.log()
+            self.log(with_tallies=False)
             assert self._log is not None
             if self._log.is_durable and not self._carried:
                 return
@@ -263,12 +270,12 @@ class Cuts:
         waiters, self._sync_waiters = self._sync_waiters, []
         try:
             if self._is_small():
-                self.log()
+                self.log(with_tallies=False)
                 self._mark_log()
                 self._is_at_work = True
                 await trio.to_thread.run_sync(self._sync_log, limiter=self._threads)
             else:
-                self.log()
+                self.log(with_tallies=False)
                 self._is_at_work = True
                 assert self._log is not None
                 intents, length = self._log, self._log.length
@@ -397,7 +404,8 @@ class Cuts:
             flush()
         cut = self._counters.next("cut")
         self._counters.flush()
-        self._segments.flush()
+        for flush in self.tallies:
+            flush()
         following, self._following = self._following, None
         assert following is not None
         assert following.cut == cut

@@ -46,6 +46,8 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     cache.counters.reload()
     cache.local_counters.reload()
     cache.blocks.load()
+    if count:
+        cache.segments.recount()
     try:
         for path in directory.glob("*.log"):
             if int(path.stem) > cut:

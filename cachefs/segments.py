@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 256 << 20
 PRECIOUS, CACHE = 1, 2  # on disk: do not change
+BUMP_AHEAD_BYTES = 4 << 20  # rows say between cuts that so much more was given out
 WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
 UNKNOWN = -1
 
@@ -46,7 +47,7 @@ class Segment:
 
     __slots__ = (
         "allocated", "bump", "family", "fd", "first_chunk", "is_new", "live", "number", "reserved", "row_dirty",
-        "unsynced",
+        "unsynced", "written_bump",
     )  # fmt: skip
 
     def __init__(self, number: int, family: int, fd: int, bump: int, live: int, *, is_new: bool) -> None:
@@ -57,6 +58,7 @@ class Segment:
         self.live = live
         self.reserved = 0  # of `live`: given out, to blocks that have no rows yet
         self.is_new = is_new
+        self.written_bump = bump if not is_new else -1  # what its row says
         self.row_dirty = is_new
         self.unsynced = False
         self.first_chunk = number * SEGMENT_CHUNKS  # of its page sums
@@ -96,6 +98,8 @@ class Segments:
         self._filling: dict[int, Segment] = {}
         self._tick = 0
         self._leases: dict[int, int] = {}
+        self._grown: list[Segment] = []  # beyond what their rows say
+        self._unqueued: list[tuple[int, int, int]] = []  # segment, offset, length
         self._freed: list[Freed] = []
         self._durable: deque[Freed] = deque()
 
@@ -189,6 +193,8 @@ class Segments:
         segment.live += capacity
         segment.reserved += capacity
         segment.row_dirty = True
+        if segment.bump > segment.written_bump and segment not in self._grown:
+            self._grown.append(segment)
         return segment, offset
 
     def occupy(self, segment: Segment, capacity: int) -> None:
@@ -227,17 +233,20 @@ class Segments:
         if is_reserved:
             segment.reserved -= capacity
         segment.row_dirty = True
-        self._enqueue(segment.number, offset, capacity)
+        self._unqueued.append((segment.number, offset, capacity))
         self._retire_if_empty(segment)
 
     def _retire_if_empty(self, segment: Segment) -> None:
         if segment.live == 0 and segment is not self._filling.get(segment.family):
-            self._enqueue(segment.number, 0, WHOLE_SEGMENT)
+            self._unqueued.append((segment.number, 0, WHOLE_SEGMENT))
 
-    def _enqueue(self, number: int, offset: int, length: int) -> None:
-        entry = self._counters.next("free")
-        self._database.write("INSERT INTO free_queue VALUES (?, ?, ?, ?)", (entry, number, offset, length))
-        self._freed.append(Freed(entry, number, offset, length, self._tick))
+    def _enqueue(self) -> None:
+        # Neighbours become one entry: who removes a folder frees what was once written together.
+        ranges, self._unqueued = self._unqueued, []
+        for number, offset, length in merged(ranges):
+            entry = self._counters.next("free")
+            self._database.write("INSERT INTO free_queue VALUES (?, ?, ?, ?)", (entry, number, offset, length))
+            self._freed.append(Freed(entry, number, offset, length, self._tick))
 
     # --- leases ---
 
@@ -261,22 +270,40 @@ class Segments:
     # --- called by the cut ---
 
     def flush(self) -> None:
-        """Write the rows of segments that changed."""
+        """Write what a recovery could not find out: freed places, new segments, and how far places were given out."""
+        if self._unqueued:
+            self._enqueue()
+        for segment in self._grown:
+            self._write_row(segment, min(segment.bump + BUMP_AHEAD_BYTES, SEGMENT_BYTES))
+        self._grown.clear()
+
+    def flush_tallies(self) -> None:
+        """Write the rows of segments that changed, exactly."""
         for segment in self._open.values():
-            if not segment.row_dirty:
-                continue
-            if segment.is_new:
-                self._database.write(
-                    "INSERT INTO segments VALUES (?, ?, ?, ?)",
-                    (segment.number, segment.family, segment.bump, segment.live - segment.reserved),
-                )
-                segment.is_new = False
-            else:
-                self._database.write(
-                    "UPDATE segments SET bump = ?, live = ? WHERE segment = ?",
-                    (segment.bump, segment.live - segment.reserved, segment.number),
-                )
-            segment.row_dirty = False
+            if segment.row_dirty:
+                self._write_row(segment, segment.bump)
+                segment.row_dirty = False
+        self._grown.clear()
+
+    def _write_row(self, segment: Segment, bump: int) -> None:
+        live = segment.live - segment.reserved
+        if segment.is_new:
+            self._database.write(
+                "INSERT INTO segments VALUES (?, ?, ?, ?)", (segment.number, segment.family, bump, live)
+            )
+            segment.is_new = False
+        else:
+            self._database.write(
+                "UPDATE segments SET bump = ?, live = ? WHERE segment = ?", (bump, live, segment.number)
+            )
+        segment.written_bump = bump
+
+    def recount(self) -> None:
+        """Count the living places of each segment anew, before `load`: a crash left the counts of the last cut."""
+        found = dict(self._database.rows("SELECT segment, sum(capacity) FROM residency GROUP BY segment"))
+        for number, live in self._database.rows("SELECT segment, live FROM segments"):
+            if live != found.get(number, 0):
+                self._database.write("UPDATE segments SET live = ? WHERE segment = ?", (found.get(number, 0), number))
 
     def take_unsynced(self) -> list[Segment]:
         """The precious segments written since they were last taken. Their sync begins now (I6)."""
@@ -341,7 +368,8 @@ class Segments:
 
     def statistics(self) -> dict[str, int]:
         """segments, live_bytes (set aside for blocks), free_queue_bytes (waiting to be punched)."""
-        waiting = sum(freed.length for freed in (*self._freed, *self._durable) if freed.length > 0)
+        queued = sum(freed.length for freed in (*self._freed, *self._durable) if freed.length > 0)
+        waiting = queued + sum(length for _, _, length in self._unqueued if length > 0)
         return {
             "segments": len(self._open),
             "live_bytes": sum(segment.live for segment in self._open.values()),
@@ -364,3 +392,15 @@ class Segments:
             self._disk.close(segment.fd)
         self._open.clear()
         self.sums.close()
+
+
+def merged(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """(segment, offset, length) of freed ranges, neighbours as one; whole segments stay behind all others."""
+    found: list[tuple[int, int, int]] = []
+    ends = [freed for freed in ranges if freed[2] == WHOLE_SEGMENT]
+    for number, offset, length in sorted(freed for freed in ranges if freed[2] != WHOLE_SEGMENT):
+        if found and found[-1][0] == number and found[-1][1] + found[-1][2] == offset:
+            found[-1] = (number, found[-1][1], found[-1][2] + length)
+        else:
+            found.append((number, offset, length))
+    return found + ends

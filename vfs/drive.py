@@ -112,7 +112,8 @@ class Drive:
 
     async def _start(self) -> None:
         self.epochs.load()  # as of the last cut
-        wake(self.cache, self.state, self.disk, self.epochs.newest_kept)
+        if wake(self.cache, self.state, self.disk, self.epochs.newest_kept):
+            self.inodes.recount()
         self.epochs.load()
         self.actors.load()
         self.snapshots.load()

@@ -18,6 +18,7 @@ from cloud_tier.clock import Clock
 from vfs.contents import Contents
 from vfs.epochs import Epochs
 from vfs.errors import Stale
+from vfs.ids import ATTIC, WORKSHOP
 
 if TYPE_CHECKING:
     import trio
@@ -272,6 +273,11 @@ class Inodes:
             self._orphans.add(ino)
             self._reap_if_unheld(ino)
         return len(orphans)
+
+    def recount(self) -> None:
+        """Count the files anew: a crash left the tally of the last cut."""
+        found = self._database.row("SELECT count(*) FROM inodes WHERE ino NOT IN (?, ?)", (WORKSHOP, ATTIC))[0]
+        self._counters.add("files", found - self.count())
 
     def count(self) -> int:
         """How many files, folders and others there are."""

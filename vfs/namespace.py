@@ -1,4 +1,4 @@
-"""Names: every operation on the tree of folders, each one savepoint, nothing awaited.
+"""Names: every operation on the tree of folders, each one statement or one savepoint, nothing awaited.
 
 All checks come before the first change, so a refusal changes nothing. Who may do what is checked by the kernel
 (default_permissions); here stand the rules that the kernel leaves to a file system: setgid folders, link counts, times,
@@ -20,6 +20,7 @@ RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # as in renameat2(2)
 _FIND = "SELECT ino FROM dentries WHERE parent = ? AND name = ?"
 _INSERT = "INSERT INTO dentries VALUES (?, ?, ?, ?, ?, ?, ?)"
 _POINT = "UPDATE dentries SET since = ?, actor_id = ?, ino = ? WHERE parent = ? AND name = ?"
+_RENAME = "UPDATE dentries SET name = ?, fold = ?, since = ?, actor_id = ? WHERE parent = ? AND name = ?"
 _DELETE = "DELETE FROM dentries WHERE parent = ? AND name = ?"
 
 
@@ -101,10 +102,9 @@ class Namespace:
             gid = folder.gid
             if is_folder:
                 mode |= stat.S_ISGID
-        with self._database.operation:
-            inode = self._inodes.create(mode, caller.uid, gid, caller.actor_id, rdev=rdev, target=target)
-            self._add(folder, name, inode, caller)
-            inode.nlink = 2 if is_folder else 1
+        inode = self._inodes.create(mode, caller.uid, gid, caller.actor_id, rdev=rdev, target=target)
+        self._add(folder, name, inode, caller)
+        inode.nlink = 2 if is_folder else 1
         return inode
 
     def link(self, inode: Inode, parent: int, name: bytes, caller: Caller) -> None:
@@ -117,10 +117,9 @@ class Namespace:
             raise NotFound("the file was removed")
         if self.find(parent, name) is not None:
             raise Exists("the name is taken")
-        with self._database.operation:
-            self._add(folder, name, inode, caller)
-            inode.nlink += 1
-            self._inodes.changed(inode, caller.actor_id)
+        self._add(folder, name, inode, caller)
+        inode.nlink += 1
+        self._inodes.changed(inode, caller.actor_id)
 
     def _add(self, folder: Inode, name: bytes, inode: Inode, caller: Caller) -> None:
         cookie = folder.next_cookie
@@ -163,10 +162,9 @@ class Namespace:
         return inode
 
     def _remove(self, folder: Inode, name: bytes, inode: Inode, caller: Caller) -> None:
-        with self._database.operation:
-            self._database.write(_DELETE, (folder.ino, name))
-            self._drop_name(folder, inode, caller)
-            self._inodes.changed(folder, caller.actor_id, contents=True)
+        self._database.write(_DELETE, (folder.ino, name))
+        self._drop_name(folder, inode, caller)
+        self._inodes.changed(folder, caller.actor_id, contents=True)
         self._inodes.unlinked(inode)
 
     def _drop_name(self, folder: Inode, inode: Inode, caller: Caller) -> None:
@@ -247,19 +245,16 @@ class Namespace:
         caller: Caller,
     ) -> None:
         epoch, write = self._epochs.current, self._database.write
-        cookie = None
-        if source is target and other is None:  # stays at its place in listings that are being read
-            cookie = self._database.row(
-                "SELECT cookie FROM dentries WHERE parent = ? AND name = ?", (source.ino, name)
-            )[0]
-        write(_DELETE, (source.ino, name))
         if other is not None:
+            write(_DELETE, (source.ino, name))
             write(_POINT, (epoch, caller.actor_id, inode.ino, target.ino, to_name))
             self._drop_name(target, other, caller)
+        elif source is target:  # stays at its place in listings that are being read
+            write(_RENAME, (to_name, fold(to_name), epoch, caller.actor_id, source.ino, name))
         else:
-            if cookie is None:
-                cookie = target.next_cookie
-                target.next_cookie = cookie + 1
+            write(_DELETE, (source.ino, name))
+            cookie = target.next_cookie
+            target.next_cookie = cookie + 1
             write(_INSERT, (target.ino, to_name, epoch, caller.actor_id, inode.ino, cookie, fold(to_name)))
         if inode.is_folder:
             source.nlink -= 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = '''
+EXAMPLES = """
 import logging
 import warnings
 
@@ -90,7 +90,7 @@ async def test_async_red():
 @given(strategies.booleans())
 async def test_async_given(flag):
     await trio.lowlevel.checkpoint()
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ def bytes_at(cache: Cache, block: Block) -> bytes:
 
 
 def free_queue(cache: Cache) -> list[tuple[int, int, int]]:
+    cache.cuts.log()
     return cache.database.rows("SELECT segment, offset, length FROM free_queue ORDER BY entry")
 
 
@@ -102,6 +103,20 @@ async def test_freed_range_is_punched_after_its_cut(cache: Cache) -> None:
     assert bytes_at(cache, gone) == bytes(4)
     assert bytes_at(cache, keep) == b"keep"
     assert free_queue(cache) == []
+
+
+async def test_neighbours_wait_as_one_range(cache: Cache) -> None:
+    blocks = [put(cache, b"gone") for _ in range(2)]
+    keep = put(cache, b"keep")
+    later = put(cache, b"gone")
+    await cache.cuts.cut()
+    for block in (*reversed(blocks), later):
+        cache.blocks.drop(block.number)
+    segment = keep.segment.number
+    assert free_queue(cache) == [(segment, 0, 2 * PAGE_BYTES), (segment, 3 * PAGE_BYTES, PAGE_BYTES)]
+    await cache.cuts.cut()
+    assert [bytes_at(cache, block) for block in (*blocks, later)] == [bytes(4)] * 3
+    assert bytes_at(cache, keep) == b"keep"
 
 
 async def test_lease_from_before_the_freeing_holds_the_bytes(cache: Cache) -> None:

@@ -136,6 +136,7 @@ async def test_a_segment_goes_with_its_sums(cache: Cache, tmp_path: Path, monkey
     gone, _ = put(cache, OLD), put(cache, NEW)
     await cache.cuts.cut()
     cache.blocks.drop(gone.number)
+    cache.cuts.log()
     assert (0, WHOLE_SEGMENT) in cache.database.rows("SELECT offset, length FROM free_queue")
     await cache.cuts.cut()
     assert {path.name for path in (tmp_path / "segments").iterdir()} == {"0000000002.seg", "0000000002.sum"}

@@ -103,9 +103,8 @@ def test_windows_are_forgotten_beyond_their_budget(still: StillDrive, monkeypatc
 
 
 def test_a_content_given_up_before_it_was_written_out_leaves_nothing(still: StillDrive) -> None:
-    scattered_once = len(still.rows("free_queue"))
     for number in range(LARGE):
         still.do(still.write, "a", b"x", 8192 * number)
     still.do(still.truncate, "a", 0)
     assert (still.rows("extents"), still.rows("gone_contents"), still.rows("blocks")) == ([], [], [])
-    assert len(still.rows("free_queue")) == scattered_once + LARGE
+    assert sum(length for *_, length in still.rows("free_queue")) >= LARGE * 4096

@@ -136,7 +136,7 @@ class FileOperations(Base):
     async def flush(self, fh: int) -> None:
         """close(2) waits for this: what was written survives the death of the core from here on."""
         if self.open_files[fh].is_writable:
-            self.drive.cuts.log()
+            self.drive.cuts.log(with_tallies=False)
 
     @guarded
     async def fsync(self, fh: int, datasync: bool) -> None:
