@@ -17,7 +17,7 @@ from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, State
 from cachefs.cut import CutPolicy
 from cachefs.database import Database
 from cachefs.disk import Disk
-from cachefs.errors import BytesDamaged, DatabaseDamaged, StorageBroken, WrongVersion
+from cachefs.errors import BytesDamaged, DatabaseDamaged, RowsDamaged, StorageBroken, WrongVersion
 from cachefs.scrub import Scrub
 from cachefs.sums import PAGE_BYTES
 from cloud_tier.clock import SystemClock
@@ -80,7 +80,7 @@ def _told(state: Path) -> Iterator[None]:
         raise StateMissing(state) from error
     except WrongVersion as error:
         raise OtherVersion(state, error.found, error.known) from error
-    except DatabaseDamaged as error:
+    except (DatabaseDamaged, RowsDamaged) as error:
         raise Damaged(str(error)) from error
     except (StorageBroken, OSError) as error:
         raise DiskRefused(state, str(error)) from error
@@ -115,11 +115,12 @@ def scrub_state(state: Path, percent: float) -> CheckReport:
 
 
 async def scrub_drive(drive: Drive, percent: float) -> CheckReport:
-    """Read local bytes, and name the files of those that are damaged."""
+    """Read local bytes and the pages of the database, and name the files of bytes that are damaged."""
     pages: list[BytesDamaged] = []
     scrub = Scrub(drive.cache, pages.append, percent / 100)
     await scrub.run()
     snapshots, shown = drive.snapshots.all(), pages[:MOST_NAMED]
+    said = await drive.past.study(_pages_of_rows)
 
     def name(query: Query) -> list[Finding]:
         found = []
@@ -133,7 +134,9 @@ async def scrub_drive(drive: Drive, percent: float) -> CheckReport:
                 found.append(Finding(invariant="bytes", message=message, path=path))
         return found
 
-    findings = await drive.past.study(name) if shown else []
+    findings = [Finding(invariant="database", message=f"SQLite says: {one}") for one in said if one != "ok"]
+    if shown:
+        findings += await drive.past.study(name)
     if len(pages) > len(shown):
         findings.append(Finding(invariant="bytes", message=f"{len(pages) - len(shown)} more pages are damaged"))
     checked = {
@@ -142,6 +145,13 @@ async def scrub_drive(drive: Drive, percent: float) -> CheckReport:
         "pages for the first time": scrub.learned_pages,
     }
     return CheckReport(findings=findings, checked=checked)
+
+
+def _pages_of_rows(query: Query) -> list[str]:
+    try:
+        return [row[0] for row in query("PRAGMA quick_check", ())]
+    except DatabaseDamaged as error:
+        return [str(error)]
 
 
 def check_open_state(state: Path) -> CheckReport:

@@ -22,10 +22,11 @@ from appliance.assemble import open_drive
 from appliance.config import Config
 from appliance.control.server import serve_control
 from appliance.errors import NoFuse
+from appliance.exit_codes import ExitCode
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
-from cachefs.errors import StorageBroken
+from cachefs.errors import RowsDamaged, StorageBroken
 from vfs.fuse.mount import Mount, mounted
 
 log = logging.getLogger(__name__)
@@ -92,10 +93,18 @@ async def _serve(mount: Mount, places: StatePlaces, signals: AsyncIterator[int])
             await nursery.start(service.run)
             await nursery.start(partial(serve_control, service, places.control_socket, core_uid=os.geteuid()))
             log.info("mounted at %s", mount.path)
+    except* RowsDamaged as group:
+        log.error(
+            "the database is damaged (%s): the core ends and stays down, nothing wrong was served. What was saved is"
+            " in the state directory; see with `hybrid-drive fsck` and `hybrid-drive scrub` how far it goes, copy the"
+            " state directory before anything else, and have the disk looked at.",
+            group.exceptions[0],
+        )
+        code = int(ExitCode.DAMAGED)
     except* StorageBroken as group:
         for error in group.exceptions:
             log.error("the core ends, to start again from what is safe: %s", error)
-        code = 1
+        code = code or 1
     return code
 
 

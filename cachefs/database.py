@@ -4,24 +4,31 @@ One connection writes, from the core's trio thread, inside one long transaction 
 ends at the next. What an operation changes is a savepoint of it: all of it happens or nothing (T3). Every changing
 statement goes through `write`, which also remembers it, so that the intent log can repeat it after a crash.
 
+Every page of the file ends in a checksum, made and compared by SQLite's own checksum VFS: a page that is not what was
+written is an error, never a row (decision 15). The VFS is the process's default from the import of this module on, so
+one that a test puts in front of SQLite's files stands on top of it.
+
 `synchronous=NORMAL` and no automatic checkpoint: COMMIT never waits for the disk on the loop (T16). The cut syncs the
 write-ahead log itself, and `checkpoint` runs on a connection of its own, in a thread.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import apsw
+import apsw.sqlite_extra
 
-from cachefs.errors import DatabaseDamaged, StorageBroken, TransactionLost, WrongVersion
+from cachefs.errors import DatabaseDamaged, RowsDamaged, StorageBroken, TransactionLost, WrongVersion
 
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48447276  # "HDrv"
 FORMAT_VERSION = 1
+CHECKSUM_BYTES = 8  # at the end of each page; on disk: do not change
 
 Parameters = Sequence[Any]
 Statement = tuple[str, Parameters]
@@ -29,6 +36,21 @@ Statement = tuple[str, Parameters]
 _READ_WRITE = apsw.SQLITE_OPEN_READWRITE
 _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 _REFUSALS = (apsw.FullError, apsw.IOError, apsw.NoMemError, apsw.CantOpenError, *_DAMAGE)
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite read something that it cannot have written."""
+    if isinstance(error, apsw.IOError):
+        return bool(getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA)
+    return isinstance(error, _DAMAGE)
+
+
+def _check_pages() -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        apsw.sqlite_extra.load(connection, "cksumvfs")
+
+
+_check_pages()
 
 
 class Operation:
@@ -62,6 +84,10 @@ class Operation:
         database.connection.execute("RELEASE operation")
 
 
+def _words(error: BaseException | None) -> str:
+    return "a page is not what was written" if isinstance(error, apsw.IOError) and is_damage(error) else str(error)
+
+
 class Database:
     """One open database. Not safe for threads; `reader` gives a connection for another thread."""
 
@@ -82,6 +108,7 @@ class Database:
         if path.exists():
             raise FileExistsError(path)
         connection = apsw.Connection(str(path), flags=_READ_WRITE | apsw.SQLITE_OPEN_CREATE, vfs=vfs)
+        connection.reserve_bytes(None, CHECKSUM_BYTES)
         connection.pragma("page_size", 4096)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", FORMAT_VERSION)
@@ -103,14 +130,18 @@ class Database:
             connection = apsw.Connection(str(path), flags=_READ_WRITE, vfs=vfs)
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise DatabaseDamaged(f"{path.name} is not the database of a Hybrid Drive")
+            if connection.reserve_bytes(None, -1) != CHECKSUM_BYTES:
+                raise DatabaseDamaged(f"the header of {path.name} says that its pages have no checksums")
             version = connection.pragma("user_version")
             if version != FORMAT_VERSION:
                 raise WrongVersion(version, FORMAT_VERSION)
             connection.pragma("journal_mode", "wal")
             database = cls(path, connection, vfs)
             database._settle()
-        except _DAMAGE as error:
-            raise DatabaseDamaged(f"{path.name}: {error}") from error
+        except (*_DAMAGE, apsw.IOError) as error:
+            if not is_damage(error):
+                raise StorageBroken(f"{path.name} cannot be read: {error}") from error
+            raise DatabaseDamaged(f"{path.name}: {_words(error)}") from error
         return database
 
     def _settle(self) -> None:
@@ -172,7 +203,9 @@ class Database:
         Without this, the next statement after a lost transaction would commit by itself, onto rows that are gone (T3).
         """
         if self.broken is None:
-            if self.connection.in_transaction:
+            if is_damage(error):
+                self.broken = RowsDamaged(f"{self.path.name}: {_words(error)}")
+            elif self.connection.in_transaction:
                 self.broken = StorageBroken(f"the database refused an I/O: {error}")
             else:
                 self.broken = TransactionLost(f"SQLite rolled back everything since the last cut: {error}")
@@ -236,7 +269,8 @@ class Database:
         except apsw.FullError as error:  # everything is still in the log; the next cut tries again
             log.warning("the database's log could not be shortened: %s", error)
         except apsw.Error as error:
-            raise StorageBroken(f"the database could not be brought up to date: {error}") from error
+            kind = RowsDamaged if is_damage(error) else StorageBroken
+            raise kind(f"the database could not be brought up to date: {_words(error)}") from error
 
     def rewrite_log(self) -> None:
         """Move all of the write-ahead log into the database, syncing both, and start it anew. Before `begin`.
@@ -254,3 +288,13 @@ class Database:
     def close(self) -> None:
         """Close the connection. An open transaction is rolled back."""
         self.connection.close()
+
+
+def rows_of(reader: apsw.Connection, sql: str, parameters: Parameters = ()) -> list[Any]:
+    """All rows of a query by a connection from `Database.reader`. Raises DatabaseDamaged: only this query is hit."""
+    try:
+        return reader.execute(sql, parameters).fetchall()
+    except apsw.Error as error:
+        if is_damage(error):
+            raise DatabaseDamaged(f"a query of the past met a damaged database: {_words(error)}") from error
+        raise

@@ -3,7 +3,8 @@
     CacheError
     ├── StorageFull        no room is left for what was asked; nothing was changed; free space and ask again
     ├── StorageBroken      the disk or SQLite refused an I/O: what was not acknowledged may be gone, the core ends
-    │   └── TransactionLost    SQLite rolled the open transaction back: rows and memory no longer agree
+    │   ├── TransactionLost    SQLite rolled the open transaction back: rows and memory no longer agree
+    │   └── RowsDamaged        a page of the running drive's database is not what was written; a restart does not help
     ├── BytesDamaged       stored bytes are not what was written; never served as good
     ├── DatabaseDamaged    the database cannot be read, or a segment that it names is missing
     ├── WrongVersion       the database was written by another version of the format
@@ -29,6 +30,10 @@ class StorageBroken(CacheError):
 
 class TransactionLost(StorageBroken):
     """SQLite rolled back everything since the last cut (full disk or I/O error in the middle of a statement)."""
+
+
+class RowsDamaged(StorageBroken):
+    """A page of the database is not what was written. Nothing of it was used; the core ends and stays down."""
 
 
 class BytesDamaged(CacheError):

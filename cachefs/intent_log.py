@@ -25,6 +25,7 @@ File `intents/<cut>.log` holds what came after cut number <cut>, little endian:
 What lies behind the last record is zeros (room made ahead, so that a sync need not change the file's size).
 """
 
+import logging
 import struct
 import threading
 import zlib
@@ -38,6 +39,8 @@ from cachefs.carried import CarriedWrite
 from cachefs.database import Database, Statement
 from cachefs.disk import Disk
 from cachefs.errors import WrongVersion
+
+log = logging.getLogger(__name__)
 
 MAGIC = b"HDintent"
 VERSION = 2
@@ -171,6 +174,30 @@ def _walk(data: bytes, crc: int) -> Iterator[Record]:
         position = end
 
 
+def _tell_of_rest(path: Path, data: bytes, sound: int, *, is_other_life: bool) -> None:
+    """Say what cannot be read. After a power loss, and for an append that the core did not live to finish, that is as
+    it should be: nobody was promised those bytes.
+    """
+    data = data.rstrip(b"\0")  # room made ahead
+    if len(data) <= sound or not any(data[: _HEADER.size]):
+        return
+    rest = len(data) - sound - _RECORD.size
+    is_torn = rest < 0 or _RECORD.unpack_from(data, sound)[0] > rest
+    if is_other_life or (is_torn and data.startswith(MAGIC)):
+        log.info(
+            "%s ends in %d bytes that cannot be read, as an interrupted write leaves", path.name, len(data) - sound
+        )
+        return
+    log.error(
+        "%s is damaged at byte %d: what was saved in the last seconds before the core ended is lost from there on (%d"
+        " bytes of the log). All that was saved before is there. Look at the files that were worked on just then, and"
+        " have the disk looked at.",
+        path.name,
+        sound,
+        len(data) - sound,
+    )
+
+
 def replay(database: Database, path: Path, cut: int, boot: bytes) -> tuple[int, list[CarriedWrite]]:
     """Run again what `path` may be believed to hold after cut number `cut`.
 
@@ -183,6 +210,7 @@ def replay(database: Database, path: Path, cut: int, boot: bytes) -> tuple[int, 
         return 0, []
     written_in, records = read_records(data, cut)
     end = bytes_from = len(data)
+    _tell_of_rest(path, data, records[-1].end if records else _HEADER.size, is_other_life=written_in not in (boot, b""))
     if written_in != boot:
         marks = (_MARK.unpack(record.body) for record in records if record.kind == MARK)
         end, bytes_from = max(marks, default=(0, 0))

@@ -17,7 +17,7 @@ from cachefs.cache import Cache
 from cachefs.cut import DISTRUST
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken
-from cachefs.intent_log import boot_id, replay
+from cachefs.intent_log import MARK, boot_id, read_records, replay
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +37,12 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
         database.rewrite_log()
     database.begin()
     cut = cache.local_counters.last("cut")
+    boot = b"" if is_distrusted else boot_id()
+    _miss_no_cut(directory, cut, boot)
     was_closed = cache.local_counters.last(CLOSED) == cut and not is_distrusted
     suspects = None if was_closed else cache.segments.suspects(newest_kept)
     try:
-        count, carried = replay(database, directory / f"{cut}.log", cut, b"" if is_distrusted else boot_id())
+        count, carried = replay(database, directory / f"{cut}.log", cut, boot)
     except (ValueError, KeyError) as error:
         raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
     cache.counters.reload()
@@ -60,6 +62,25 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     if count:
         log.info("recovered %d changes made after the last commit", count)
     return count
+
+
+def _miss_no_cut(directory: Path, cut: int, boot: bytes) -> None:
+    """Is a cut later than the last one that SQLite knows proven by the logs? Then rows that were durable are gone.
+
+    The log of a cut is made before it, removed after the next is durable, and written only once its own is committed;
+    a mark comes after that commit is on the disk.
+    """
+    later = {number for path in directory.glob("*.log") if (number := int(path.stem)) > cut}
+    is_proven = any(number > cut + 1 for number in later)
+    if later and not is_proven:
+        written_in, records = read_records((directory / f"{cut + 1}.log").read_bytes(), cut + 1)
+        is_proven = any(record.kind == MARK or written_in == boot for record in records)
+        is_proven |= cut > 0 and not (directory / f"{cut}.log").exists()
+    if is_proven:
+        raise DatabaseDamaged(
+            f"rows that were durable are missing: cut {cut} is the last that can be read, and a later one was made;"
+            " SQLite's write-ahead log is damaged, or was removed"
+        )
 
 
 async def close(cache: Cache) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cachefs.database import Database
+from cachefs.errors import RowsDamaged
 from vfs.ids import ATTIC, ROOT, WORKSHOP
 
 MOST_LISTED = 100  # violations listed of one rule
@@ -168,13 +169,13 @@ def check(
     database: Database, segments: Path | None = None, *, repair: bool = False
 ) -> tuple[list[Finding], dict[str, int]]:
     """Run every rule. Returns what does not hold, and how many rows of each kind were looked at."""
-    findings = [
-        Finding("database", f"SQLite says: {row[0]}", None, False)
-        for row in database.rows("PRAGMA quick_check")
-        if row[0] != "ok"
-    ]
-    if findings:
-        return findings, {}  # rows of a broken file prove nothing
+    try:
+        said = [row[0] for row in database.rows("PRAGMA quick_check")]
+    except RowsDamaged as error:
+        said = [str(error)]
+    if said != ["ok"]:  # rows of a broken file prove nothing
+        return [Finding("database", f"SQLite says: {one}", None, False) for one in said], {}
+    findings: list[Finding] = []
     for rule in RULES:
         findings += _run(database, rule, repair)
     if segments is not None:

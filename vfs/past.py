@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import trio
 
-from cachefs.database import Database
+from cachefs.database import Database, rows_of
 from vfs.epochs import Epochs
 from vfs.extents import Piece
 from vfs.forks import fork_list
@@ -152,12 +152,12 @@ class Past:
     def _study(self, work: Callable[[Query], T]) -> T:
         reader = self._database.reader()
         try:
-            return work(lambda sql, parameters: reader.execute(sql, parameters).fetchall())
+            return work(lambda sql, parameters: rows_of(reader, sql, parameters))
         finally:
             reader.close()
 
     def _query(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
-        return self._reader.execute(sql, parameters).fetchall()
+        return rows_of(self._reader, sql, parameters)
 
     def close(self) -> None:
         self._reader.close()

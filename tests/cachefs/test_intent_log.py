@@ -78,6 +78,7 @@ def test_torn_tail_costs_its_batch_and_no_other(database: Database, log: IntentL
     assert things(database) == {"whole": 1}
 
 
+@pytest.mark.expected_log("is damaged at byte")
 @pytest.mark.parametrize("back", [1, 20, 50])
 def test_flipped_bit_ends_what_is_believed(database: Database, log: IntentLog, back: int) -> None:
     log.append([(INSERT, ("whole", 1))])
@@ -91,6 +92,7 @@ def test_flipped_bit_ends_what_is_believed(database: Database, log: IntentLog, b
     assert things(database) == {"whole": 1}
 
 
+@pytest.mark.expected_log("is damaged at byte")
 def test_batch_of_another_log_does_not_fit_into_the_chain(database: Database, log: IntentLog, tmp_path: Path) -> None:
     """After a power loss a file may hold pieces of an older one; each record is chained to all before it."""
     log.append([(INSERT, ("one", 1))])
@@ -106,6 +108,7 @@ def test_batch_of_another_log_does_not_fit_into_the_chain(database: Database, lo
     other.close()
 
 
+@pytest.mark.expected_log("is damaged at byte")
 def test_log_of_another_cut_is_not_believed(database: Database, log: IntentLog) -> None:
     log.append([(INSERT, ("one", 1))])
     assert replay(database, log.path, CUT + 1, HERE) == (0, [])

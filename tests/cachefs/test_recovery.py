@@ -31,9 +31,10 @@ async def test_intents_of_the_last_cut_are_run_again_and_committed(tmp_path: Pat
 
 
 async def test_intents_of_a_cut_that_never_happened_are_removed(tmp_path: Path) -> None:
+    """Power was lost between the commit, which did not reach the disk, and the first append to the next log."""
     async with bare_cache(tmp_path, is_running=False) as cache:
         number = cache.cuts.number
-        following = IntentLog(RealDisk(), tmp_path / "intents", number + 1, boot_id())
+        following = IntentLog(RealDisk(), tmp_path / "intents", number + 1, b"before power out")
         following.append([("INSERT INTO things VALUES (?, ?)", ("of no cut", 1))])
         following.close()
     async with bare_cache(tmp_path, is_running=False) as cache:
