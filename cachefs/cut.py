@@ -421,7 +421,6 @@ class Cuts:
     def _make_log(self) -> IntentLog:
         # Off the loop: making a file may wait for the disk's journal. Its name must be durable before its first mark.
         following = IntentLog(self._disk, self._directory, self.number + 1, self._boot)
-        following.sync()  # its room is there
         self._disk.sync_directory(self._directory)
         return following
 
