@@ -11,6 +11,7 @@ a page that was damaged stays damaged until all of it is written anew. The layer
 are in one block at a time.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from cachefs.sums import CHUNK_SHIFT, LOW_HALF, PAGE_BYTES, page_sum, page_sums
 from cloud_tier.clock import Clock
 
 INLINE_BYTES = 64 << 10
+AROUND_BYTES = 128 << 10  # what lies around a page that the disk must be asked for comes along
+SOON_S = 0.0004
+UNHURRIED = 32  # reads that go to a thread at once after one that did not come soon
 
 
 class Cache:
@@ -56,6 +60,7 @@ class Cache:
         self._sums = self.segments.sums
         self._chunks = self._sums.chunks
         self._threads = trio.CapacityLimiter(8)
+        self._unhurried = 0
         self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
         self.cuts.tallies += (self.segments.flush_tallies, self.counters.flush_tallies)
@@ -110,15 +115,39 @@ class Cache:
             return None
         return data if count == length else data[offset - low : offset - low + length]
 
-    async def read(self, block: Block, offset: int, length: int) -> bytes:
+    async def read(self, block: Block, offset: int, length: int) -> bytes | bytearray:
         """`length` bytes of a block from `offset`. Raises BytesDamaged."""
         lease = self.segments.lease()
         try:
+            if length <= AROUND_BYTES:
+                data = await self._read_soon(block, offset, length)
+                if data is not None:
+                    return data
             return await self._read(block, offset, length)
         except OSError as error:
             raise self._damaged(block, offset, f"cannot be read ({error.strerror})") from error
         finally:
             self.segments.release(lease)
+
+    async def _read_soon(self, block: Block, offset: int, length: int) -> bytes | bytearray | None:
+        """Ask the disk for the neighbourhood, and look again for a moment: a quick disk has brought it before a thread
+        would be awake. A slow one is soon not waited for any more.
+        """
+        low, high = pages_of(block, offset, length)
+        await self.load_sums(block.segment, block.offset + low, block.offset + high)
+        place = block.offset + low
+        self.disk.will_read(block.segment.fd, place - place % AROUND_BYTES, AROUND_BYTES)
+        if self._unhurried:
+            self._unhurried -= 1
+            return None
+        end = time.perf_counter() + SOON_S
+        while time.perf_counter() < end:
+            await trio.lowlevel.checkpoint()
+            data = self.read_nowait(block, offset, length)
+            if data is not None:
+                return data
+        self._unhurried = UNHURRIED
+        return None
 
     async def _read(self, block: Block, offset: int, length: int) -> bytes:
         segment, seen = block.segment, None

@@ -38,6 +38,10 @@ class Disk(Protocol):
         """Fill `buffer` from the page cache only; returns the count, -1 when the disk would have to be asked."""
         ...
 
+    def will_read(self, fd: int, offset: int, length: int) -> None:
+        """Let the disk bring the range into the page cache, and do not wait for it."""
+        ...
+
     def sync(self, fd: int) -> None:
         """Return when all data of the file, and its size, would survive a power loss."""
         ...
@@ -89,6 +93,9 @@ class RealDisk:
             if error.errno == errno.EOPNOTSUPP:  # a file system without RWF_NOWAIT: every read goes to a thread
                 return -1
             raise
+
+    def will_read(self, fd: int, offset: int, length: int) -> None:
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
 
     sync = staticmethod(os.fdatasync)
 

@@ -87,6 +87,9 @@ class FaultyDisk:
         self._plan.hit("read_cached")
         return self._disk.read_cached(fd, buffer, offset)
 
+    def will_read(self, fd: int, offset: int, length: int) -> None:
+        self._disk.will_read(fd, offset, length)
+
     def sync(self, fd: int) -> None:
         self._plan.hit("sync")
         self._disk.sync(fd)

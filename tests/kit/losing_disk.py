@@ -158,6 +158,9 @@ class LosingDisk:
     def read_cached(self, fd: int, buffer: bytearray, offset: int) -> int:
         return self._real.read_cached(fd, buffer, offset)
 
+    def will_read(self, fd: int, offset: int, length: int) -> None:
+        self._real.will_read(fd, offset, length)
+
     def sync(self, fd: int) -> None:
         path = self._paths[fd]
         covered = self.sync_begins(path)
