@@ -57,6 +57,12 @@ class CutsConfig:
 
 
 @dataclass(frozen=True)
+class MountConfig:
+    polling: bool = True
+    """Whether the core looks out for the next request for a moment before it sleeps (`vfs.fuse.request_loop`)."""
+
+
+@dataclass(frozen=True)
 class LogConfig:
     level: str = "info"
 
@@ -66,6 +72,7 @@ class Config:
     drive: DriveConfig = field(default_factory=DriveConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     cuts: CutsConfig = field(default_factory=CutsConfig)
+    mount: MountConfig = field(default_factory=MountConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -82,6 +89,9 @@ budget = "80%"              # local bytes: a share of the disk's free space at i
 period_s = 5.0              # seconds
 max_rows = 20000            # changed rows
 max_dirty_bytes = "256 MiB" # written bytes
+
+[mount]
+polling = true              # look out for the next request for a moment before sleeping; false on battery
 
 [log]
 level = "info"              # debug, info, warning or error
@@ -174,6 +184,12 @@ def _rows(value: object) -> int:
     return value
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
 def _level(value: object) -> str:
     if value not in LEVELS:
         raise ValueError
@@ -193,5 +209,6 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
         "max_rows": ("max_rows", "a whole number from 1 to 1000000", _rows),
         "max_dirty_bytes": ("max_dirty_bytes", SIZE_RULE, _positive_size),
     },
+    "mount": {"polling": ("polling", "true or false", _switch)},
     "log": {"level": ("level", "debug, info, warning or error", _level)},
 }

@@ -50,7 +50,7 @@ async def _core(places: StatePlaces, path: Path, config: Config) -> int:
         drive = await open_drive(places.state, config)
         favour_loop()
         try:
-            async with mounted(drive, path) as mount:
+            async with mounted(drive, path, is_polling=config.mount.polling) as mount:
                 return await _serve(mount, places, signals)
         except RuntimeError as error:
             raise NoFuse(f"the kernel refused the mount ({error})") from error

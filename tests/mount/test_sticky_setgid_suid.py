@@ -2,6 +2,7 @@
 
 import errno
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,27 @@ def test_chown_keeps_the_bits_of_a_directory(folder: Path) -> None:
     os.chmod(folder / "directory", 0o2775)
     os.chown(folder / "directory", ALICE, STAFF)
     assert bits(folder / "directory") == 0o2775
+
+
+def test_bits_set_before_the_bytes_reached_the_drive_stay(folder: Path) -> None:
+    """As cp, tar and install do: write, chmod, close. The kernel sends the bytes after the mode."""
+    with (folder / "program").open("wb", buffering=0) as handle:
+        handle.write(bytes(100_000))
+        os.fchmod(handle.fileno(), 0o6755)
+        handle.write(b"more")
+        os.fsync(handle.fileno())
+    assert bits(folder / "program") == 0o6755
+
+
+@pytest.mark.parametrize("how", ["write", "truncate", "chown"])
+def test_change_takes_capabilities_away(folder: Path, how: str) -> None:
+    file = write_file(folder / "program", b"content")
+    os.setxattr(file, "security.capability", struct.pack("<IIIII", 0x0200_0000, 1 << 10, 0, 0, 0))
+    with file.open("r+b", buffering=0) as handle:
+        if how == "write":
+            handle.write(b"x")
+        elif how == "truncate":
+            handle.truncate(2)
+        else:
+            os.fchown(handle.fileno(), ALICE, ALICE)
+    assert "security.capability" not in os.listxattr(file)

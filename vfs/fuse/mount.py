@@ -93,14 +93,17 @@ def _umount(path: Path, flags: int) -> bool:
 
 
 @asynccontextmanager
-async def mounted(drive: Drive, path: Path) -> AsyncIterator[Mount]:
-    """Mount the drive at an empty folder. Raises RuntimeError when the kernel refuses."""
+async def mounted(drive: Drive, path: Path, *, is_polling: bool = True) -> AsyncIterator[Mount]:
+    """Mount the drive at an empty folder. Raises RuntimeError when the kernel refuses.
+
+    `is_polling`: see `request_loop`.
+    """
     options = {f"fsname={NAME}", f"subtype={NAME}", "default_permissions"}
     if os.geteuid() == 0:
         options.add("allow_other")
     mount = Mount(drive, path)
     handshake = Handshake()
-    request_loop.install(first=(handshake.begin, handshake.end))
+    request_loop.install(is_polling=is_polling, first=(handshake.begin, handshake.end))
     pyfuse3.init(mount.operations, str(path), options)
     mount.invalidations.start()
     try:

@@ -57,11 +57,11 @@ class ReadTurn:
 
 
 class Waiting:
-    """What pyfuse3 gets to see as `trio.lowlevel`. `most_spin_s` = 0: a request is polled for, but never waited for."""
+    """What pyfuse3 gets to see as `trio.lowlevel`."""
 
-    def __init__(self, most_spin_s: float, first: Iterable[Callable[[int], None]]) -> None:
+    def __init__(self, is_polling: bool, first: Iterable[Callable[[int], None]] = ()) -> None:
         self._first = deque(first)
-        self._most_spin_s = most_spin_s
+        self._is_polling = is_polling
         self._spin_s = 0.0
         self._yielded = 0.0
         self._pollers: dict[int, select.poll] = {}
@@ -73,6 +73,11 @@ class Waiting:
         """Return once a request can be read. Raises trio.ClosedResourceError when the session ends."""
         if self._first:
             self._first.popleft()(fd)
+        if not self._is_polling or not await self._poll(fd):
+            await self._sleep(fd)
+
+    async def _poll(self, fd: int) -> bool:
+        """Whether a request came while it was worth looking out for one."""
         poller = self._pollers.get(fd)
         if poller is None:
             poller = self._pollers[fd] = select.poll()
@@ -83,20 +88,24 @@ class Waiting:
             await trio.lowlevel.checkpoint()
             now = self._yielded = clock()
         if poll(0):
-            return
+            return True
         end = now + self._spin_s
         while now < end:
             turn = min(end, now + SPIN_TURN_S)
             while now < turn:
                 if poll(0):
-                    return
+                    return True
                 now = clock()
             await trio.lowlevel.checkpoint()
             now = self._yielded = clock()
+        return False
+
+    async def _sleep(self, fd: int) -> None:
+        fell_asleep = time.perf_counter()
         await trio.lowlevel.wait_readable(fd)
-        self._yielded = clock()
-        if self._yielded - now < SOON_S:
-            self._spin_s = min(self._most_spin_s, max(LEAST_SPIN_S, 2 * self._spin_s))
+        self._yielded = time.perf_counter()
+        if self._yielded - fell_asleep < SOON_S:
+            self._spin_s = min(MOST_SPIN_S, max(LEAST_SPIN_S, 2 * self._spin_s))
         else:
             self._spin_s = self._spin_s / 2 if self._spin_s > LEAST_SPIN_S else 0.0
 
@@ -113,6 +122,9 @@ class _Trio:
         return getattr(trio, name)
 
 
-def install(most_spin_s: float = MOST_SPIN_S, first: Iterable[Callable[[int], None]] = ()) -> None:
-    """Let pyfuse3 wait this way from its next start on. `first`: what is done before its first, second, … request."""
-    pyfuse3.trio = _Trio(Waiting(most_spin_s, first))  # type: ignore[attr-defined]
+def install(*, is_polling: bool = True, first: Iterable[Callable[[int], None]] = ()) -> None:
+    """Let pyfuse3 wait this way from its next start on.
+
+    `is_polling`: False to sleep at once. `first`: what is done with the descriptor before its first, second, … request.
+    """
+    pyfuse3.trio = _Trio(Waiting(is_polling, first))  # type: ignore[attr-defined]
