@@ -2,7 +2,7 @@
 
 Every copied file gets a content of its own whose extents point to the blocks of the past one; the blocks are marked
 shared, so that nobody writes them in place again (I2). Hard links inside the copied tree stay links of one new inode.
-Work is cut into steps of `STEP_S`, each one operation behind an open gate.
+Work is cut into steps of `STEP_S`, each one operation behind an open gate; a long file takes several.
 """
 
 import time
@@ -26,10 +26,14 @@ from vfs.names import fold
 from vfs.past import Entry, Past
 
 STEP_S = 0.008
-STRETCH_BYTES = 16 << 20  # extents copied in one statement lie in a stretch this long
+STRETCH_BYTES = 2 << 20  # extents copied in one statement lie in a stretch this long: 512 pages at most
 
 _INSERT_INODE = f"INSERT INTO inodes ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT_DENTRY = "INSERT INTO dentries VALUES (?, ?, ?, ?, ?, ?, ?)"
+_NEXT_START = (
+    "SELECT min(start) FROM (SELECT min(start) AS start FROM extents WHERE content = ?1 AND start >= ?2"
+    " UNION ALL SELECT min(start) FROM extents_history WHERE content = ?1 AND start >= ?2)"
+)
 _COPY_EXTENTS = (
     "INSERT INTO extents SELECT ?1, start, ?2, length, block, offset FROM extents"
     " WHERE content = ?3 AND start >= ?4 AND start < ?5 AND since <= ?6"
@@ -71,6 +75,7 @@ class Copying:
         self._actor_id = actor_id
         self._report = report
         self._admit = admit
+        self._long: list[tuple[int, int, int]] = []  # contents whose extents are still to be copied: past, new, size
         self._links: dict[int, int] = {}  # past inode of a file with several names -> its copy
         self._done = 0
         self._found = 1
@@ -90,6 +95,7 @@ class Copying:
             workshop.next_cookie += 1
             workshop.nlink += past.is_folder
             self._inodes.touch(workshop)
+        await self._copy_long_files()
         folders = deque([(ino, top)] if past.is_folder else ())
         while folders:
             old, new = folders.popleft()
@@ -115,6 +121,30 @@ class Copying:
             self._report(self._done, self._found)
             self._cuts.bound_pending()
             await trio.lowlevel.checkpoint()
+            await self._copy_long_files()
+
+    async def _copy_long_files(self) -> None:
+        """Copy the extents of files that have inodes already and were too long for a step."""
+        while self._long:
+            past, content, size = self._long.pop()
+            place: int | None = 0
+            while place is not None:
+                self._admit()
+                await self._cuts.gate.wait_open()
+                until = time.perf_counter() + STEP_S
+                with self._database.operation:
+                    while place is not None:
+                        self._copy_stretch(past, content, place)
+                        place = self._next_stretch(past, place + STRETCH_BYTES, size)
+                        if time.perf_counter() > until:
+                            break
+                self._cuts.bound_pending()
+                await trio.lowlevel.checkpoint()
+
+    def _next_stretch(self, past: int, place: int, size: int) -> int | None:
+        """Where the next stretch begins that has any extents, from `place` on."""
+        start = self._database.row(_NEXT_START, (past, place))[0]
+        return start // STRETCH_BYTES * STRETCH_BYTES if start is not None and start < size else None
 
     def _copy_one(self, folder: int, entry: Entry, past: Inode) -> int:
         cookie, name, ino = entry
@@ -133,7 +163,11 @@ class Copying:
         self._counters.add("files", 1)
         content = None
         if past.content is not None and past.size:
-            content = self._copy_content(past.content, past.size, epoch)
+            content = self._counters.next("content")
+            if past.size > STRETCH_BYTES:
+                self._long.append((past.content, content, past.size))
+            else:
+                self._copy_stretch(past.content, content, 0)
         # A folder keeps its link count and next cookie: the same entries are about to be made in it.
         nlink = past.nlink if past.is_folder else 1
         self._database.write(
@@ -148,19 +182,7 @@ class Copying:
             self._links[past.ino] = ino
         return ino
 
-    def _copy_content(self, past: int, size: int, epoch: int) -> int:
-        content = self._counters.next("content")
-        for low in range(0, size, STRETCH_BYTES) if size <= 64 * STRETCH_BYTES else self._stretches(past, size):
-            where = (content, epoch, past, low, low + STRETCH_BYTES, self._epoch, self._forks)
-            rows = self._database.write_returning(_COPY_EXTENTS, where)
-            self._blocks.share({row[0] for row in rows})
-        return content
-
-    def _stretches(self, past: int, size: int) -> list[int]:
-        """Where a large, perhaps sparse, content has any extents at all."""
-        starts = self._database.rows(
-            "SELECT DISTINCT start / ?2 FROM (SELECT start FROM extents WHERE content = ?1"
-            " UNION ALL SELECT start FROM extents_history WHERE content = ?1)",
-            (past, STRETCH_BYTES),
-        )
-        return [row[0] * STRETCH_BYTES for row in starts if row[0] * STRETCH_BYTES < size]
+    def _copy_stretch(self, past: int, content: int, low: int) -> None:
+        where = (content, self._epochs.current, past, low, low + STRETCH_BYTES, self._epoch, self._forks)
+        rows = self._database.write_returning(_COPY_EXTENTS, where)
+        self._blocks.share({row[0] for row in rows})

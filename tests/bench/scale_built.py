@@ -111,6 +111,7 @@ def build(state: Path, work: Callable[[Builder], Awaitable[None]], *, clock: Clo
         allow_open_files()
         policy = CutPolicy(max_rows=1 << 60, max_bytes=1 << 60)
         drive = await Drive.open(state, disk=EmptyDisk(), clock=clock, policy=policy)
+        drive.database.connection.pragma("cache_size", -2_000_000)  # or pages go to the log again and again
         builder = Builder(drive)
         try:
             await work(builder)

@@ -9,7 +9,10 @@ import pytest
 from kit.drive_builder import DriveBuilder
 from kit.requests import caller, fields
 
+import vfs.copying
 from cachefs.errors import StorageFull
+from vfs.copying import STRETCH_BYTES
+from vfs.extents import WINDOW_BYTES
 from vfs.fuse.operations import DriveOperations
 from vfs.jobs import Job
 from vfs.restore import Restores
@@ -49,6 +52,26 @@ async def test_what_is_saved_while_a_restore_builds_is_in_its_undo_snapshot(
     await restores.run(await restores.begin_undo(job.number, force=False), running.caller)
     assert await running.read("a/late") == b"saved while the restore was building"
     assert await running.read("a/doc") == b"bad"
+
+
+async def test_long_file_is_restored_in_steps_and_whole(
+    running: DriveBuilder, restores: Restores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two steps others come to their turn: a file of a million extents would keep them waiting for seconds."""
+    places = [0, 4096, STRETCH_BYTES - 1, 3 * STRETCH_BYTES, WINDOW_BYTES - 1, 5 * WINDOW_BYTES + 7]
+    for number, place in enumerate(places):
+        await running.write("long", b"%d!" % number, place)
+    before = await running.read("long")
+    at = (await running.snapshot()).name
+    await running.truncate("long", 5000)
+    await running.write("long", b"bad", 3 * STRETCH_BYTES + 100)
+    monkeypatch.setattr(vfs.copying, "STEP_S", 1e-6)
+    steps = []
+    bound_pending = running.drive.cuts.bound_pending
+    monkeypatch.setattr(running.drive.cuts, "bound_pending", lambda: (steps.append(1), bound_pending()))
+    await restores.run(await begun(restores, running, "long", at), running.caller)
+    assert await running.read("long") == before
+    assert len(steps) >= 5
 
 
 async def test_of_two_restores_each_undo_leads_to_the_moment_before_its_own(
