@@ -8,6 +8,7 @@ from kit.drive_builder import DriveBuilder
 from kit.requests import NO_TOKEN, caller
 
 import vfs.fuse.dirs
+from cachefs.cut import PENDING_STATEMENTS
 from vfs.fuse.operations import DriveOperations
 from vfs.ids import ROOT, SNAPSHOTS_VIEW, Ino, in_view, view_of
 
@@ -27,6 +28,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
     monkeypatch.setattr(vfs.fuse.dirs, "ROWS_PER_QUERY", 2)
     monkeypatch.setattr(vfs.fuse.dirs, "ENTRIES_PER_REPLY", 4)
+    monkeypatch.setattr(vfs.fuse.dirs, "VIEWS_PER_REPLY", 4)
     return found
 
 
@@ -80,3 +82,18 @@ async def test_snapshots_that_are_deleted_meanwhile_do_not_end_the_listing(
     parts.append([])
     await operations.readdir(handle, parts[0][-1][1], NO_TOKEN)
     assert [name for name, _ in parts[1]] == [name.encode() for name in names[9:]]
+
+
+async def test_numbering_the_views_of_many_snapshots_leaves_few_statements_in_memory(running: DriveBuilder) -> None:
+    for _ in range(3):
+        running.clock.advance(1.1)  # type: ignore[attr-defined]
+        await running.snapshot()
+    for number in range(PENDING_STATEMENTS):
+        running.drive.database.write("UPDATE clock SET epoch = epoch WHERE id > ?", (number,))
+    operations = DriveOperations(running.drive)
+    handle = await operations.opendir(in_view(SNAPSHOTS_VIEW, ROOT), CTX)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyfuse3, "readdir_reply", lambda *_: True)
+        await operations.readdir(handle, 0, NO_TOKEN)
+        await operations.readdir(handle, 2, NO_TOKEN)
+    assert len(running.drive.database.pending) < PENDING_STATEMENTS

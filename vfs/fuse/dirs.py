@@ -18,6 +18,7 @@ from vfs.inodes import COLUMNS, Inode
 
 ROWS_PER_QUERY = 128
 ENTRIES_PER_REPLY = 256  # the kernel would take a thousand, which keeps others waiting for 20 ms and more
+VIEWS_PER_REPLY = 64  # each may have to be numbered, and written down
 _ROWS = (
     f"SELECT d.cookie, d.name, {', '.join('i.' + column.strip() for column in COLUMNS.split(','))}"
     " FROM dentries d JOIN inodes i ON i.ino = d.ino WHERE d.parent = ? AND d.cookie > ? ORDER BY d.cookie LIMIT ?"
@@ -81,12 +82,14 @@ class FolderOperations(Base):
 
     def _list_door(self, folder: OpenFolder, cookie: int, token: pyfuse3.ReaddirToken) -> None:
         doors = self.drive.doors
+        if not self.drive.cuts.gate.is_closed:
+            self.drive.cuts.bound_pending()  # each view that is shown for the first time is a row
         if cookie < 2 or folder.door is None:
             folder.door = doors.entries(folder.ino)
         first = bisect_right(folder.door, cookie, key=lambda entry: entry.cookie)
         given = 0
         for entry in islice(folder.door, first, None):
-            if given == ENTRIES_PER_REPLY:  # given, not looked at: a reply without any would be the end
+            if given == VIEWS_PER_REPLY:  # given, not looked at: a reply without any would be the end
                 return
             try:
                 attributes = self.attributes(doors.behind(folder.ino, entry))
