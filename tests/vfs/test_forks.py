@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kit.still_drive import StillDrive
 
 from cachefs.database import Database
 from vfs.forks import LEVELS, fork_of, forks
 from vfs.ids import NEVER, ROOT
-from vfs.past import children_as_of, pieces_as_of
+from vfs.past import children_as_of, entries_as_of, pieces_as_of
 from vfs.state import schemas
 
 FOLDER = 99  # no inode of that number is needed
@@ -118,3 +118,37 @@ def test_deleting_one_snapshot_of_many_looks_at_few_rows(still: StillDrive) -> N
     still.drive.snapshots.delete(snapshots[30].name)
     assert cost_of(still.drive.database, ask) < idle + 400
     still.assert_sound()
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[int, int, int]]:
+    """(thing, since, until): states of a few names or places, of one thing never two in an epoch."""
+    rows = []
+    for thing in range(draw(st.integers(1, 6))):
+        bounds = sorted(draw(st.sets(st.integers(1, 140), max_size=12)))
+        kept = draw(st.lists(st.booleans(), min_size=len(bounds), max_size=len(bounds)))
+        rows += [
+            (thing, since, until) for since, until, is_kept in zip(bounds, bounds[1:], kept, strict=False) if is_kept
+        ]
+    return rows
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories())
+def test_exactly_the_states_of_an_epoch_are_found(database: Database, rows: list[tuple[int, int, int]]) -> None:
+    """By names and by places, in every epoch, as brute force finds them."""
+    write = database.write
+    with database.operation:
+        for table in ("dentries_history", "extents_history"):
+            write(f"DELETE FROM {table}")
+        write("UPDATE clock SET epoch = 150, newest_kept = 149")
+        for thing, since, until in rows:
+            write(
+                "INSERT INTO dentries_history VALUES (9, ?, ?, ?, 0, ?, ?, 0)",
+                (b"%d" % thing, until, since, since, thing),
+            )
+            write("INSERT INTO extents_history VALUES (9, ?, ?, ?, 10, ?, 0)", (10 * thing, until, since, since))
+    for epoch in range(1, 145):
+        then = sorted((thing, since) for thing, since, until in rows if since <= epoch < until)
+        assert [(entry.cookie, entry.ino) for entry in entries_as_of(database.rows, 9, epoch)] == then
+        assert [(p.start // 10, p.block) for p in pieces_as_of(database.rows, 9, epoch, 0, NEVER)] == then
