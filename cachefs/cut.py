@@ -105,6 +105,7 @@ class Cuts:
         self._log: IntentLog | None = None
         self._following: IntentLog | None = None  # made ahead, for the next cut
         self._wal_fd = -1
+        self._is_punch_refused = False
         self._rows = 0
         self._unspilled = 0
         self._spilled_pages = 0
@@ -241,6 +242,7 @@ class Cuts:
                     await self.cut()
                     due = trio.current_time() + self._policy.period_s
                 elif is_late:
+                    await self._reclaim()  # what the disk refused before
                     due = trio.current_time() + self._policy.period_s
                 elif self._sync_waiters:
                     await self._sync_round()
@@ -443,9 +445,16 @@ class Cuts:
         while freed := self._segments.take_reclaimable():
             try:
                 await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._threads)
-            except OSError as error:  # the ranges stay in the queue, the next start tries again
-                log.warning("freed bytes could not be given back to the disk: %s", error)
+            except OSError as error:
+                self._segments.put_back_reclaimable(freed)
+                if not self._is_punch_refused:
+                    log.warning("freed bytes could not be given back to the disk, and will be later: %s", error)
+                self._is_punch_refused = True
                 return
+            except BaseException:
+                self._segments.put_back_reclaimable(freed)
+                raise
+            self._is_punch_refused = False
             await self.gate.wait_open()
             with self._database.operation:
                 self._segments.forget(freed)

@@ -5,7 +5,7 @@ ends at the next. What an operation changes is a savepoint of it: all of it happ
 statement goes through `write`, which also remembers it, so that the intent log can repeat it after a crash.
 
 Every page of the file ends in a checksum, made and compared by SQLite's own checksum VFS: a page that is not what was
-written is an error, never a row (decision 15). The VFS is the process's default from the import of this module on, so
+written is an error, never a row (decision 16). The VFS is the process's default from the import of this module on, so
 one that a test puts in front of SQLite's files stands on top of it.
 
 `synchronous=NORMAL` and no automatic checkpoint: COMMIT never waits for the disk on the loop (T16). The cut syncs the
@@ -123,7 +123,7 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, *, vfs: str | None = None) -> "Database":
-        """Open an existing database. Raises DatabaseDamaged, WrongVersion, FileNotFoundError."""
+        """Open an existing database. Raises DatabaseDamaged, WrongVersion, FileNotFoundError, StorageBroken."""
         if not path.is_file():
             raise FileNotFoundError(path)
         try:
@@ -138,7 +138,7 @@ class Database:
             connection.pragma("journal_mode", "wal")
             database = cls(path, connection, vfs)
             database._settle()
-        except (*_DAMAGE, apsw.IOError) as error:
+        except apsw.Error as error:
             if not is_damage(error):
                 raise StorageBroken(f"{path.name} cannot be read: {error}") from error
             raise DatabaseDamaged(f"{path.name}: {_words(error)}") from error
@@ -156,8 +156,14 @@ class Database:
             self.connection.pragma(name, value)
 
     def reader(self) -> apsw.Connection:
-        """A second, read-only connection; it sees what the last cut committed. Its user closes it."""
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY, vfs=self._vfs)
+        """A second, read-only connection; it sees what the last cut committed. Its user closes it.
+
+        Raises StorageBroken, which is no harm to the writing connection.
+        """
+        try:
+            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY, vfs=self._vfs)
+        except apsw.Error as error:
+            raise StorageBroken(f"{self.path.name} cannot be opened for reading: {error}") from error
         connection.set_busy_timeout(10_000)
         return connection
 
@@ -285,16 +291,26 @@ class Database:
         except apsw.Error as error:
             raise self.refused(error) from error
 
+    def leave(self) -> None:
+        """Close the connection and change nothing, as the death of the core would."""
+        self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self.connection.close()
+
     def close(self) -> None:
         """Close the connection. An open transaction is rolled back."""
         self.connection.close()
 
 
 def rows_of(reader: apsw.Connection, sql: str, parameters: Parameters = ()) -> list[Any]:
-    """All rows of a query by a connection from `Database.reader`. Raises DatabaseDamaged: only this query is hit."""
+    """All rows of a query by a connection from `Database.reader`. Raises DatabaseDamaged, StorageBroken.
+
+    Only this query is hit.
+    """
     try:
         return reader.execute(sql, parameters).fetchall()
     except apsw.Error as error:
         if is_damage(error):
             raise DatabaseDamaged(f"a query of the past met a damaged database: {_words(error)}") from error
+        if isinstance(error, _REFUSALS):
+            raise StorageBroken(f"a query of the past could not be done: {error}") from error
         raise

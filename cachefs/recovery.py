@@ -18,6 +18,7 @@ from cachefs.cut import DISTRUST
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken
 from cachefs.intent_log import MARK, boot_id, read_records, replay
+from cachefs.suspects import suspects_of
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     boot = b"" if is_distrusted else boot_id()
     _miss_no_cut(directory, cut, boot)
     was_closed = cache.local_counters.last(CLOSED) == cut and not is_distrusted
-    suspects = None if was_closed else cache.segments.suspects(newest_kept)
+    suspects = None if was_closed else suspects_of(database, newest_kept)
     try:
         count, carried = replay(database, directory / f"{cut}.log", cut, boot)
     except (ValueError, KeyError) as error:

@@ -25,7 +25,8 @@ from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
-from cachefs.sums import CHUNK_SHIFT, PAGE_BYTES, SEGMENT_CHUNKS, Chunk, Sums
+from cachefs.sums import PAGE_BYTES, SEGMENT_CHUNKS, Sums
+from cachefs.suspects import Suspects
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,6 @@ PRECIOUS, CACHE = 1, 2  # on disk: do not change
 BUMP_AHEAD_BYTES = 4 << 20  # rows say between cuts that so much more was given out
 WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
 UNKNOWN = -1
-
-_WRITABLE = (  # the rule of `Block.is_writable`
-    f"SELECT DISTINCT segment * {SEGMENT_CHUNKS} + (offset >> {CHUNK_SHIFT}),"
-    f" segment * {SEGMENT_CHUNKS} + (offset + capacity - 1 >> {CHUNK_SHIFT})"
-    " FROM residency JOIN blocks USING (block) WHERE block_id IS NULL AND shared = 0 AND born > ?"
-)
 
 
 class Segment:
@@ -75,15 +70,6 @@ class Freed(NamedTuple):
     tick: int
 
 
-class Suspects(NamedTuple):
-    """Whose page sums a crash leaves in doubt: the chunks with bytes that could be written in place, and all that lies
-    above where each segment ended.
-    """
-
-    chunks: set[Chunk]
-    ends: dict[int, int]
-
-
 class Segments:
     """All segments of the drive."""
 
@@ -102,16 +88,6 @@ class Segments:
         self._unqueued: list[tuple[int, int, int]] = []  # segment, offset, length
         self._freed: list[Freed] = []
         self._durable: deque[Freed] = deque()
-
-    def suspects(self, newest_kept: int) -> Suspects:
-        """For a start after a crash, as of the last cut: ask before anything is replayed.
-
-        `newest_kept`: no state after it is kept, so an OPEN block that is younger may have been written since (I2).
-        """
-        return Suspects(
-            {chunk for row in self._database.rows(_WRITABLE, (newest_kept,)) for chunk in row},
-            dict(self._database.rows("SELECT segment, bump FROM segments")),
-        )
 
     def load(self, suspects: Suspects | None = None) -> None:
         """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start.
@@ -132,7 +108,7 @@ class Segments:
                 raise DatabaseDamaged(f"segment file {self._path(number).name} is missing") from None
             self._disk.truncate(fd, bump)
             self._open[number] = segment = Segment(number, family, fd, bump, live, is_new=False)
-            self._load_sums(segment, suspects)
+            self._load_sums(segment, suspects, is_ending=number in ending)
             # After the death of the core alone, rows come back whose bytes and names are in the page cache and were
             # never synced. The first cut must not commit those rows without them (I6).
             segment.unsynced = self.directory_dirty = True
@@ -140,15 +116,13 @@ class Segments:
                 self._retire_if_empty(segment)
         self._remove_unnamed_files()
 
-    def _load_sums(self, segment: Segment, suspects: Suspects | None) -> None:
+    def _load_sums(self, segment: Segment, suspects: Suspects | None, *, is_ending: bool) -> None:
         if not self.sums.open(segment.number):
             self.directory_dirty = True
-            log.warning("%s was missing: those bytes are not checked", self.sums.path(segment.number).name)
+            if not is_ending:  # it is unlinked before its segment
+                log.warning("%s was missing: those bytes are not checked", self.sums.path(segment.number).name)
         elif suspects is not None:
-            end = suspects.ends.get(segment.number, 0)
-            chunks = suspects.chunks.intersection(range(segment.first_chunk, segment.first_chunk + SEGMENT_CHUNKS))
-            if chunks or end < segment.bump:
-                self.sums.forget_chunks(segment.number, chunks, end)
+            suspects.forget(self.sums, segment.number, segment.bump)
 
     def _remove_unnamed_files(self) -> None:
         # A file whose number was never recorded as handed out is newer than the state we woke up in: no row names it.
@@ -342,6 +316,10 @@ class Segments:
             taken.append(self._durable.popleft())
         return taken
 
+    def put_back_reclaimable(self, freed: list[Freed]) -> None:
+        """Their punch was refused, or did not happen; a second one does no harm to those that went."""
+        self._durable.extendleft(reversed(freed))
+
     def punch(self, freed: list[Freed]) -> None:
         """Give the ranges back to the disk. Blocks: call it in a thread, then `forget` on the loop."""
         for _, number, offset, length, _ in freed:
@@ -350,7 +328,8 @@ class Segments:
                 continue
             if length == WHOLE_SEGMENT:
                 self.sums.unlink(number)
-                self._disk.unlink(self._path(number))
+                with suppress(FileNotFoundError):  # a second time
+                    self._disk.unlink(self._path(number))
             else:
                 self._disk.punch(segment.fd, offset, length)
                 segment.allocated = UNKNOWN

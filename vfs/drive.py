@@ -106,8 +106,16 @@ class Drive:
         """
         disk = disk or RealDisk()
         database = Database.open(state / DATABASE, vfs=vfs)
-        drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes)
-        await drive._start()
+        try:
+            drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes)
+            try:
+                await drive._start()
+            except BaseException:
+                drive._close_files()
+                raise
+        except BaseException:
+            database.leave()  # or its open transaction would keep out whoever tries next
+            raise
         return drive
 
     async def _start(self) -> None:
@@ -140,10 +148,13 @@ class Drive:
         except (CacheError, OSError):
             log.exception("the last cut failed; what was acknowledged is in the intent log")
         finally:
-            self.past.close()
-            self.cuts.close()
-            self.cache.segments.close()
+            self._close_files()
             self.database.close()
+
+    def _close_files(self) -> None:
+        self.past.close()
+        self.cuts.close()
+        self.cache.segments.close()
 
     def space(self) -> tuple[int, int]:
         """(size, free) in bytes: what the drive is said to hold, and what it can still accept."""

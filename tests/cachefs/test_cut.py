@@ -8,6 +8,7 @@ import pytest
 import trio
 from kit.bare_cache import bare_cache, put, said, say
 from kit.fault_plan import FaultPlan, FaultyDisk
+from kit.inline_threads import inline_threads
 from kit.losing_disk import LosingDisk
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -346,18 +347,55 @@ async def test_core_ends_when_a_transaction_is_lost(tmp_path: Path, virtual_time
 
 
 @pytest.mark.expected_log("could not be given back")
-async def test_bytes_that_cannot_be_punched_wait_for_the_next_start(tmp_path: Path) -> None:
+async def test_bytes_that_cannot_be_punched_are_tried_again_at_the_next_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     plan = FaultPlan()
     async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER) as cache:
         keep, gone = put(cache, b"keep"), put(cache, b"gone")
         await cache.cuts.wait_cut()
         cache.blocks.drop(gone.number)
+        plan.fail("punch", times=2)
+        for _ in range(2):
+            await cache.cuts.wait_cut()
+        plan.assert_all_hit()
+        assert cache.segments.statistics()["free_queue_bytes"] == 4096
+        assert len([record for record in caplog.records if "given back" in record.message]) == 1
+        for _ in range(2):
+            await cache.cuts.wait_cut()
+        assert cache.segments.statistics()["free_queue_bytes"] == 0
+        assert cache.database.row("SELECT count(*) FROM free_queue") == (0,)
+        assert cache.read_nowait(keep, 0, 4) == b"keep"
+
+
+@pytest.mark.expected_log("could not be given back")
+async def test_a_drive_at_rest_tries_again_to_give_bytes_back(tmp_path: Path, autojump_clock: MockClock) -> None:
+    plan = FaultPlan()
+    with inline_threads():
+        async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=CutPolicy(period_s=5)) as cache:
+            put(cache, b"keep")
+            gone = put(cache, b"gone")
+            await cache.cuts.wait_cut()
+            cache.blocks.drop(gone.number)
+            plan.fail("punch", times=2)
+            await cache.cuts.wait_cut()
+            await trio.sleep(60)
+            assert plan.calls["punch"] == 3
+            assert cache.segments.statistics()["free_queue_bytes"] == 0
+
+
+@pytest.mark.expected_log("could not be given back")
+async def test_bytes_that_were_never_punched_go_at_the_next_start(tmp_path: Path) -> None:
+    plan = FaultPlan()
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER) as cache:
+        put(cache, b"keep")
+        gone = put(cache, b"gone")
+        await cache.cuts.wait_cut()
+        cache.blocks.drop(gone.number)
         plan.fail("punch", times=None)
         await cache.cuts.wait_cut()
         await cache.cuts.wait_cut()
-        plan.assert_all_hit()
         assert cache.cuts.broken is None
-        assert cache.read_nowait(keep, 0, 4) == b"keep"
     async with bare_cache(tmp_path) as cache:
         await cache.cuts.wait_cut()
         assert cache.database.row("SELECT count(*) FROM free_queue") == (0,)

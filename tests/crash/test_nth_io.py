@@ -5,9 +5,11 @@ after the death of the core: everything that was answered is there, and `vfs.che
 top of it: then everything that a sync answered is there.
 """
 
+import contextlib
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,7 @@ from kit.drive_builder import DriveBuilder
 from kit.fault_plan import ANY, FaultPlan, FaultyDisk
 from kit.inline_threads import inline_threads
 from kit.losing_disk import LosingDisk, follow_boots, losing_drive
+from kit.sqlite_files import watched
 from trio.testing import MockClock
 
 from cachefs.cut import DISTRUST
@@ -79,6 +82,10 @@ async def workload(built: DriveBuilder, told: Told) -> None:
     await told.try_(built.write("temporary", b"replaced" * 1000), temporary=b"replaced" * 1000)
     if built.find("temporary") is not None and "temporary" in told.tried:
         await told.try_(built.rename("temporary", "small"), small=b"replaced" * 1000, temporary=None)
+    await told.try_(built.write("passing", b"fills segments" * 50_000), passing=b"fills segments" * 50_000)
+    await told.promise(built.cut, is_durable=True)
+    if built.find("passing") is not None:
+        await told.try_(built.unlink("passing"), passing=None)
     await told.promise(built.cut, is_durable=True)
     if built.find("other") is not None:
         await told.try_(built.unlink("other"), other=None)
@@ -122,10 +129,17 @@ async def verdict(state: Path, told: Told, *, is_power_lost: bool = False) -> li
 
 
 def fail_until_success(
-    tmp_path: Path, kind: str, code: int, times: int | None, first: int, *, is_power_lost: bool = False
+    tmp_path: Path,
+    kind: str,
+    code: int,
+    times: int | None,
+    first: int,
+    *,
+    is_power_lost: bool = False,
+    step: int = STEP,
 ) -> int:
-    """Rounds with the `first` call failing, then every `STEP`th. Returns the first number that was never reached."""
-    for nth in range(first, ROUNDS, STEP):
+    """Rounds with the `first` call failing, then every `step`th. Returns the first number that was never reached."""
+    for nth in range(first, ROUNDS, step):
         plan = FaultPlan()
         plan.is_armed = False
         fault = plan.fail(kind, nth, code, times=times)
@@ -164,6 +178,22 @@ def test_any_call_may_fail(tmp_path: Path, code: int, times: int | None, first: 
     assert fail_until_success(tmp_path, ANY, code, times, first) > 100
 
 
+RARE = ("create seg", "create sum", "create log", "unlink log", "unlink seg", "unlink sum", "punch", "sqlite truncate")
+KINDS = (
+    "create seg", "create sum", "create log", "pwrite seg", "pwrite sum", "pwrite log", "sync seg", "sync sum",
+    "sync log", "unlink log", "unlink seg", "unlink sum", "punch", "sync_directory", "read_cached",
+    "sqlite open", "sqlite truncate", "sqlite sync",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("may_postpone")
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_call_may_fail(tmp_path: Path, kind: str, code: int) -> None:
+    """Once, wherever it comes; also kinds that are so rare that counting all calls would step over them."""
+    assert fail_until_success(tmp_path, kind, code, 1, 1, step=1 if kind in RARE else STEP) > 1
+
+
 @pytest.mark.usefixtures("may_postpone")
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 def test_any_write_of_sqlite_may_fail(tmp_path: Path, code: int) -> None:
@@ -180,3 +210,40 @@ def test_any_call_may_fail_before_power_is_lost(
     tmp_path: Path, kind: str, code: int, times: int | None, first: int
 ) -> None:
     assert fail_until_success(tmp_path, kind, code, times, first, is_power_lost=True) > 3
+
+
+async def start_and_die(state: Path, disk: LosingDisk, plan: FaultPlan, vfs: str) -> None:
+    """One start while the plan strikes. A refusal is in words; who came up dies."""
+    plan.is_armed = True
+    with contextlib.suppress(*TYPED, OSError):
+        async with DriveBuilder(state, disk=FaultyDisk(disk, plan), policy=POLICY, vfs=vfs) as built:
+            plan.is_armed = False
+            built.dies_at_exit = True
+    plan.is_armed = False
+
+
+@pytest.mark.usefixtures("may_postpone")
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+def test_any_call_of_a_start_may_fail(tmp_path: Path, code: int) -> None:
+    """The core died. The next start meets a bad or full disk, wherever; the one after that has everything."""
+    quiet = FaultPlan()
+    quiet.is_armed = False
+    with small_limits(), inline_threads():
+        _, told = trio.run(one_round, tmp_path / "made", quiet, clock=MockClock(autojump_threshold=0))
+    met = set[str]()
+    for nth in range(1, ROUNDS):
+        state, plan = tmp_path / str(nth), FaultPlan()
+        shutil.copytree(tmp_path / "made", state)
+        plan.is_armed = False
+        fault = plan.fail(ANY, nth, code)
+        disk = LosingDisk(state)
+        with small_limits(), inline_threads(), pytest.MonkeyPatch.context() as patch:
+            follow_boots(patch, disk)
+            with watched(f"start {nth} {code}", disk, plan) as vfs:
+                trio.run(start_and_die, state, disk, plan, vfs, clock=MockClock(autojump_threshold=0))
+            assert trio.run(verdict, state, told, clock=MockClock(autojump_threshold=0)) == [], f"call {nth}"
+        met.update(plan.calls)
+        if not fault.hits:
+            assert {"open", "truncate", "create log", "sync seg", "sync sum", "unlink"} <= met
+            return
+    raise AssertionError("the start never got through")

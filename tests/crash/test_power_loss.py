@@ -99,7 +99,7 @@ def start_trusts_what_the_dead_core_wrote(patch: pytest.MonkeyPatch) -> None:
 
 
 def start_believes_all_page_sums(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Segments, "suspects", lambda self, newest_kept: None)
+    patch.setattr("cachefs.recovery.suspects_of", lambda database, newest_kept: None)
 
 
 def cut_commits_rows_before_page_sums(patch: pytest.MonkeyPatch) -> None:

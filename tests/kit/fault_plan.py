@@ -42,14 +42,15 @@ class FaultPlan:
         self.faults.append(fault)
         return fault
 
-    def hit(self, kind: str) -> None:
-        """A call of this kind begins. Raises OSError when it is to fail."""
+    def hit(self, *kinds: str) -> None:
+        """A call begins that is of these kinds. Raises OSError when it is to fail."""
         if not self.is_armed:
             return
-        self.calls[kind] += 1
-        self.calls[ANY] += 1
+        kind = kinds[-1]
+        for each in (*kinds, ANY):
+            self.calls[each] += 1
         for fault in self.faults:
-            if fault.kind in (kind, ANY) and self.calls[fault.kind] >= fault.nth:
+            if fault.kind in (*kinds, ANY) and self.calls[fault.kind] >= fault.nth:
                 if fault.times is not None and fault.hits >= fault.times:
                     continue
                 fault.hits += 1
@@ -62,21 +63,30 @@ class FaultPlan:
 
 
 class FaultyDisk:
-    """A `cachefs.disk.Disk` over another one, whose calls fail by plan before they do anything."""
+    """A `cachefs.disk.Disk` over another one, whose calls fail by plan before they do anything.
+
+    A write, sync, create or unlink also counts as one of its kind of file: "pwrite seg", "pwrite sum", "pwrite log".
+    """
 
     def __init__(self, disk: Disk, plan: FaultPlan) -> None:
         self._disk = disk
         self._plan = plan
+        self._suffixes: dict[int, str] = {}
+
+    def _hit(self, kind: str, suffix: str) -> None:
+        self._plan.hit(kind, f"{kind} {suffix.removeprefix('.')}")
 
     def open(self, path: Path, *, create: bool) -> int:
-        self._plan.hit("create" if create else "open")
-        return self._disk.open(path, create=create)
+        self._hit("create" if create else "open", path.suffix)
+        fd = self._disk.open(path, create=create)
+        self._suffixes[fd] = path.suffix
+        return fd
 
     def close(self, fd: int) -> None:
         self._disk.close(fd)
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> None:
-        self._plan.hit("pwrite")
+        self._hit("pwrite", self._suffixes[fd])
         self._disk.pwrite(fd, data, offset)
 
     def pread(self, fd: int, length: int, offset: int) -> bytes:
@@ -91,7 +101,7 @@ class FaultyDisk:
         self._disk.will_read(fd, offset, length)
 
     def sync(self, fd: int) -> None:
-        self._plan.hit("sync")
+        self._hit("sync", self._suffixes[fd])
         self._disk.sync(fd)
 
     def sync_directory(self, path: Path) -> None:
@@ -107,7 +117,7 @@ class FaultyDisk:
         self._disk.truncate(fd, length)
 
     def unlink(self, path: Path) -> None:
-        self._plan.hit("unlink")
+        self._hit("unlink", path.suffix)
         self._disk.unlink(path)
 
     def rename(self, path: Path, new: Path) -> None:
