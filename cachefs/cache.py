@@ -117,7 +117,7 @@ class Cache:
 
     async def read(self, block: Block, offset: int, length: int) -> bytes | bytearray:
         """`length` bytes of a block from `offset`. Raises BytesDamaged."""
-        lease = self.segments.lease()
+        lease = self.segments.free_queue.lease()
         try:
             if length <= AROUND_BYTES:
                 data = await self._read_soon(block, offset, length)
@@ -127,7 +127,7 @@ class Cache:
         except OSError as error:
             raise self._damaged(block, offset, f"cannot be read ({error.strerror})") from error
         finally:
-            self.segments.release(lease)
+            self.segments.free_queue.release(lease)
 
     async def _read_soon(self, block: Block, offset: int, length: int) -> bytes | bytearray | None:
         """Ask the disk for the neighbourhood, and look again for a moment: a quick disk has brought it before a thread
@@ -241,7 +241,7 @@ class Cache:
         """`write_nowait` in a thread. The caller stands inside the gate."""
         segment = block.segment
         low, high = pages_of(block, offset, len(data))
-        lease = self.segments.lease()
+        lease = self.segments.free_queue.lease()
         try:
             await self.load_sums(block.segment, block.offset + low, block.offset + high)
             known = self._sums.known(segment.number, block.offset + low, block.offset + high)
@@ -252,7 +252,7 @@ class Cache:
             self._sums.forget(segment.number, block.offset + low, block.offset + high)  # somebody may have learned them
             raise
         finally:
-            self.segments.release(lease)
+            self.segments.free_queue.release(lease)
             segment.unsynced = True
         self.cuts.note_written(segment.number, block.offset + offset, data)
 

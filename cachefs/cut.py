@@ -30,27 +30,28 @@ acknowledged any more, and the core ends.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from cachefs.carried import Carried, CarriedWrite
+from cachefs.carried import CarriedWrite
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import StorageBroken
+from cachefs.free_queue import Freed
 from cachefs.gate import Gate
 from cachefs.intent_log import IntentLog, boot_id
-from cachefs.segments import Freed, Segment, Segments
+from cachefs.segments import Segments
+from cachefs.syncs import Syncs
 from cloud_tier.clock import Clock
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_WAL_BYTES = 8 << 20
-DISTRUST = "distrust"  # in the folder of the intent logs: a sync failed in the last life
 LONG_LOG_BYTES = 32 << 20
 # Bounds of what one turn of the loop has to do, so that no other waits long for it. Beyond them, between operations:
 PENDING_STATEMENTS = 500  # statements are written out to the log
@@ -89,10 +90,7 @@ class Cuts:
         self.unwritten: list[Callable[[], int]] = []  # how many rows each flusher would write
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
-        self.unsynced_bytes = 0
-        self._carried = Carried(policy.carried_bytes)
-        self._is_at_work = False  # a round is under way: what it covers is not durable yet
-        self._sync_took_s = float("inf")  # the intent log's last one
+        self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes)
         self._disk = disk
         self._directory = directory
         self._database = database
@@ -109,7 +107,6 @@ class Cuts:
         self._rows = 0
         self._unspilled = 0
         self._spilled_pages = 0
-        self._threads = trio.CapacityLimiter(4)
         self._wanted = trio.Event()
         self._sync_waiters: list[trio.Event] = []
         self._cut_waiters: list[trio.Event] = []
@@ -150,9 +147,8 @@ class Cuts:
 
     def note_written(self, segment: int, offset: int, data: bytes | memoryview) -> None:
         """Bytes were written to a precious segment; a cut comes early when there are many."""
-        self.unsynced_bytes += len(data)
-        self._carried.note(segment, offset, data)
-        if self.unsynced_bytes > self._policy.max_bytes:
+        self._syncs.note_written(segment, offset, data)
+        if self._syncs.unsynced_bytes > self._policy.max_bytes:
             self._wanted.set()
         self.bound_pending()
 
@@ -169,39 +165,18 @@ class Cuts:
 
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
-        if self._is_small():
+        if self._log is not None and self.broken is None and self._syncs.can_carry():
             self.log(with_tallies=False)
-            assert self._log is not None
-            if self._log.is_durable and not self._carried:
+            if self._log.is_durable and not self._syncs.carried:
                 return
-            if self._sync_took_s < self._policy.quick_s:
-                self._mark_log()
-                self._sync_log()
+            if self._syncs.log_took_s < self._policy.quick_s:
+                self._write_out(self._syncs.carried.take(), is_marked=True)
+                try:
+                    self._syncs.log(self._log)
+                except OSError as error:
+                    raise self._break(error) from error
                 return
         await self._wait(self._sync_waiters)
-
-    def _is_small(self) -> bool:
-        """Whether one sync of the intent log, as it will be, makes everything durable."""
-        return (
-            self._carried.is_complete
-            and not self._is_at_work
-            and not self._segments.directory_dirty
-            and self.broken is None
-            and self._log is not None
-        )
-
-    def _mark_log(self) -> None:
-        self._write_out(self._carried.take(), is_marked=True)
-
-    def _sync_log(self) -> None:
-        assert self._log is not None
-        began = self._clock.monotonic_s()
-        try:
-            with self._trusting():
-                self._log.sync()
-        except OSError as error:
-            raise self._break(error) from error
-        self._sync_took_s = self._clock.monotonic_s() - began
 
     async def wait_cut(self) -> None:
         """Return once a cut that holds everything done before this call is durable. Raises StorageBroken."""
@@ -224,6 +199,11 @@ class Cuts:
     def uncommitted_rows(self) -> int:
         """Changed rows that the last cut does not hold."""
         return self._rows + len(self._database.pending)
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes written since the last sync of all segments began."""
+        return self._syncs.unsynced_bytes
 
     # --- the task ---
 
@@ -254,7 +234,7 @@ class Cuts:
         return (
             self._rows > self._policy.max_rows
             or self._spilled_pages > SPILLED_PAGES
-            or self.unsynced_bytes > self._policy.max_bytes
+            or self._syncs.unsynced_bytes > self._policy.max_bytes
             or self._log.length > LONG_LOG_BYTES
         )
 
@@ -271,80 +251,21 @@ class Cuts:
     async def _sync_round(self) -> None:
         waiters, self._sync_waiters = self._sync_waiters, []
         try:
-            if self._is_small():
-                self.log(with_tallies=False)
-                self._mark_log()
-                self._is_at_work = True
-                await trio.to_thread.run_sync(self._sync_log, limiter=self._threads)
-            else:
-                self.log(with_tallies=False)
-                self._is_at_work = True
-                assert self._log is not None
-                intents, length = self._log, self._log.length
-                await self._sync_unsynced(lambda unsynced: self._sync_to_mark(intents, length, unsynced))
+            assert self._log is not None
+            intents, syncs = self._log, self._syncs
+            is_carried = syncs.can_carry()
+            self.log(with_tallies=False)
+            with syncs.round():
+                if is_carried:
+                    self._write_out(syncs.carried.take(), is_marked=True)
+                    await trio.to_thread.run_sync(syncs.log, intents, limiter=syncs.threads)
+                else:
+                    await syncs.bytes_by(partial(syncs.to_mark, intents, intents.length))
         except BaseException:
             self._sync_waiters.extend(waiters)
             raise
-        finally:
-            self._is_at_work = False
         for event in waiters:
             event.set()
-
-    async def _sync_unsynced(self, sync: Callable[[list[Segment]], None]) -> None:
-        self.unsynced_bytes = 0
-        self._carried.restart()
-        unsynced = self._segments.take_unsynced()
-        try:
-            await trio.to_thread.run_sync(sync, unsynced, limiter=self._threads)
-        except BaseException:  # cancelled before it began, say: the last cut must not believe that it happened
-            self._segments.put_back_unsynced(unsynced)
-            self._carried.miss()
-            raise
-
-    async def _sync_with_sums(self) -> None:
-        """The rows of a cut name pages whose sums must be on the disk as well; those of a sync point do not."""
-        sums = self._segments.sums
-        taken = sums.take()
-
-        def sync(unsynced: list[Segment]) -> None:
-            files = sums.write(taken)
-            self._sync_segments(unsynced)
-            with self._trusting():
-                for fd in files:
-                    self._disk.sync(fd)
-
-        try:
-            await self._sync_unsynced(sync)
-        except BaseException:
-            sums.put_back(taken)
-            raise
-        sums.written()
-
-    def _sync_to_mark(self, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
-        self._sync_segments(unsynced)
-        intents.mark(length)
-        with self._trusting():
-            intents.sync()
-
-    def _sync_segments(self, unsynced: list[Segment]) -> None:
-        with self._trusting():
-            for segment in unsynced:
-                self._disk.sync(segment.fd)
-            if self._segments.directory_dirty:
-                self._segments.directory_dirty = False
-                self._disk.sync_directory(self._segments.directory)
-
-    @contextmanager
-    def _trusting(self) -> Iterator[None]:
-        """Around a sync. If it fails, the kernel may call the same bytes synced the next time, though they are not on
-        the disk: a sign is left for the next start, which then believes only what was durable before.
-        """
-        try:
-            yield
-        except OSError:
-            with suppress(OSError):
-                self._disk.close(self._disk.open(self._directory / DISTRUST, create=True))
-            raise
 
     async def cut(self) -> None:
         """Make one cut now. Only `run`, and the start and end of the drive when `run` is not running, call this.
@@ -354,25 +275,25 @@ class Cuts:
         in_thread = trio.to_thread.run_sync
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
-        self._is_at_work = True
+        self._syncs.is_under_way = True
         try:
-            await self._sync_with_sums()
+            await self._syncs.bytes_and_sums()
             if self._following is None:
-                self._following = await in_thread(self._make_log, limiter=self._threads)
+                self._following = await in_thread(self._make_log, limiter=self._syncs.threads)
             is_wal_long = self._is_wal_long()
             if is_wal_long:  # most of it while operations go on, so that little is left to do behind the gate
-                await in_thread(self._database.checkpoint, limiter=self._threads)
+                await in_thread(self._database.checkpoint, limiter=self._syncs.threads)
             await self.gate.close()
             try:
                 if self._segments.has_unsynced() or self._segments.sums.has_changed():
-                    await self._sync_with_sums()
+                    await self._syncs.bytes_and_sums()
                 old, freed = self._commit(is_wal_long)
                 if is_wal_long:
-                    await in_thread(self._shorten_wal, limiter=self._threads)
+                    await in_thread(self._shorten_wal, limiter=self._syncs.threads)
             finally:
                 self.gate.open()
             if not is_wal_long:
-                await in_thread(self._make_durable, limiter=self._threads)
+                await in_thread(self._make_durable, limiter=self._syncs.threads)
         except BaseException as error:
             self._cut_waiters.extend(cut_waiters)
             self._sync_waiters.extend(sync_waiters)
@@ -380,18 +301,18 @@ class Cuts:
                 raise self._break(error) from error
             raise
         finally:
-            self._is_at_work = False
+            self._syncs.is_under_way = False
         self.last_cut_ns = self._clock.now_ns()
         for event in (*cut_waiters, *sync_waiters):
             event.set()
-        self._segments.made_durable(freed)
-        await in_thread(self._tidy, old, limiter=self._threads)
+        self._segments.free_queue.made_durable(freed)
+        await in_thread(self._tidy, old, limiter=self._syncs.threads)
         await self._reclaim()
 
     def _is_idle(self) -> bool:
         for flush in self.flushers:
             flush()
-        return not self._database.pending and not self._rows and not self.unsynced_bytes
+        return not self._database.pending and not self._rows and not self._syncs.unsynced_bytes
 
     def _is_wal_long(self) -> bool:
         return self._wal_fd >= 0 and os.fstat(self._wal_fd).st_size > CHECKPOINT_WAL_BYTES
@@ -418,7 +339,7 @@ class Cuts:
             self._database.begin()
         old, self._log = self._log, following
         self._rows = self._unspilled = self._spilled_pages = 0
-        return old, self._segments.take_freed()
+        return old, self._segments.free_queue.take_freed()
 
     def _make_log(self) -> IntentLog:
         # Off the loop: making a file may wait for the disk's journal. Its name must be durable before its first mark.
@@ -430,8 +351,7 @@ class Cuts:
         if self._wal_fd < 0:
             self._wal_fd = self._disk.open(self._database.wal_path, create=False)
             self._disk.sync_directory(self._database.path.parent)
-        with self._trusting():
-            self._disk.sync(self._wal_fd)
+        self._syncs.file(self._wal_fd)
 
     def _tidy(self, old: IntentLog | None) -> None:
         if old is not None:
@@ -442,17 +362,17 @@ class Cuts:
                 log.warning("%s could not be removed: %s", old.path.name, error)
 
     async def _reclaim(self) -> None:
-        while freed := self._segments.take_reclaimable():
+        while freed := self._segments.free_queue.take_reclaimable():
             try:
-                await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._threads)
+                await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._syncs.threads)
             except OSError as error:
-                self._segments.put_back_reclaimable(freed)
+                self._segments.free_queue.put_back(freed)
                 if not self._is_punch_refused:
                     log.warning("freed bytes could not be given back to the disk, and will be later: %s", error)
                 self._is_punch_refused = True
                 return
             except BaseException:
-                self._segments.put_back_reclaimable(freed)
+                self._segments.free_queue.put_back(freed)
                 raise
             self._is_punch_refused = False
             await self.gate.wait_open()

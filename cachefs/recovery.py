@@ -14,11 +14,11 @@ import logging
 from pathlib import Path
 
 from cachefs.cache import Cache
-from cachefs.cut import DISTRUST
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken
 from cachefs.intent_log import MARK, boot_id, read_records, replay
 from cachefs.suspects import suspects_of
+from cachefs.syncs import DISTRUST
 
 log = logging.getLogger(__name__)
 

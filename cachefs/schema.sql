@@ -39,7 +39,7 @@ CREATE TABLE residency (
 CREATE TABLE segments (
     segment INTEGER PRIMARY KEY,
     family  INTEGER NOT NULL,              -- 1 = precious (OPEN and unsent bytes; synced), 2 = cache (fetched; never synced). Do not change.
-    bump    INTEGER NOT NULL,              -- first byte that no block was given yet
+    bump    INTEGER NOT NULL,              -- first byte that no block was given yet; between cuts, a bound of it
     live    INTEGER NOT NULL               -- sum of the capacities of the blocks that lie here
 );
 

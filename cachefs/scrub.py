@@ -67,7 +67,7 @@ class Scrub:
     async def _suspects(self, batch: list[Place]) -> list[int]:
         """Read a batch at once. Returns the blocks that are not plainly sound."""
         cache, sums = self._cache, self._cache.segments.sums
-        lease = cache.segments.lease()
+        lease = cache.segments.free_queue.lease()
         try:
             held = [(place, segment) for place in batch if (segment := cache.segments.find(place.segment)) is not None]
             for place, segment in held:
@@ -87,7 +87,7 @@ class Scrub:
                     self.learned_pages += sums.learn(place.segment, place.offset, read)
             return suspects
         finally:
-            cache.segments.release(lease)
+            cache.segments.free_queue.release(lease)
 
     def _read(self, held: list[tuple[Place, Segment]]) -> list[memoryview | None]:
         found: list[memoryview | None] = []

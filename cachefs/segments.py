@@ -3,28 +3,27 @@
 A segment is filled by a bump pointer and never written below it by anyone but the owner of a place. Two families keep
 what must be synced (precious: OPEN and unsent bytes) apart from what may vanish (cache: fetched bytes, never synced).
 
-Freeing is the dangerous half, in both directions (T4): a punch before the cut that stops naming the bytes is durable
-brings back zeros after a power loss; a punch while a thread still reads or writes the range serves zeros, or another
-file's bytes. So a freed range goes through three stations:
-    freed       its row stands in `free_queue`, in the transaction that removed its last name
-    durable     the cut of that transaction is on disk
-    reclaimed   no lease from before the freeing is left: punched, its row removed (I11)
-A segment without a living place goes the same way as one entry, and is unlinked at the end. Numbers are never reused.
+Freed ranges go back to the disk through the free queue (`cachefs.free_queue`), and so does a segment without a living
+place. Numbers are never reused, and neither are places: what a segment once was given out for is punched, not filled
+again.
+
+Rows are exact at a cut. Between cuts they say that more was given out than was, so that most writes need no row; what
+lives in a segment a recovery counts anew.
+
 Beside each segment lies the file of its page sums (`cachefs.sums`), which comes and goes with it.
 """
 
 import errno
 import logging
 import os
-from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
+from cachefs.free_queue import WHOLE_SEGMENT, Freed, FreeQueue
 from cachefs.sums import PAGE_BYTES, SEGMENT_CHUNKS, Sums
 from cachefs.suspects import Suspects
 
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 SEGMENT_BYTES = 256 << 20
 PRECIOUS, CACHE = 1, 2  # on disk: do not change
 BUMP_AHEAD_BYTES = 4 << 20  # rows say between cuts that so much more was given out
-WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
 UNKNOWN = -1
 
 
@@ -60,16 +58,6 @@ class Segment:
         self.allocated = UNKNOWN  # bytes that the disk gives for the file, as last asked
 
 
-class Freed(NamedTuple):
-    """A range nobody names any more. `tick`: leases taken up to this one may still use it."""
-
-    entry: int
-    segment: int
-    offset: int
-    length: int
-    tick: int
-
-
 class Segments:
     """All segments of the drive."""
 
@@ -77,28 +65,20 @@ class Segments:
         self.directory = directory
         self.directory_dirty = False
         self.sums = Sums(disk, directory)
+        self.free_queue = FreeQueue(database, counters)
         self._disk = disk
         self._database = database
         self._counters = counters
         self._open: dict[int, Segment] = {}
         self._filling: dict[int, Segment] = {}
-        self._tick = 0
-        self._leases: dict[int, int] = {}
         self._grown: list[Segment] = []  # beyond what their rows say
-        self._unqueued: list[tuple[int, int, int]] = []  # segment, offset, length
-        self._freed: list[Freed] = []
-        self._durable: deque[Freed] = deque()
 
     def load(self, suspects: Suspects | None = None) -> None:
         """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start.
 
         `suspects`: the page sums not to believe.
         """
-        for entry, number, offset, length in self._database.rows(
-            "SELECT entry, segment, offset, length FROM free_queue"
-        ):
-            self._durable.append(Freed(entry, number, offset, length, -1))
-        ending = {freed.segment for freed in self._durable if freed.length == WHOLE_SEGMENT}
+        ending = self.free_queue.load()
         for number, family, bump, live in self._database.rows("SELECT segment, family, bump, live FROM segments"):
             try:
                 fd = self._disk.open(self._path(number), create=False)
@@ -207,46 +187,18 @@ class Segments:
         if is_reserved:
             segment.reserved -= capacity
         segment.row_dirty = True
-        self._unqueued.append((segment.number, offset, capacity))
+        self.free_queue.add(segment.number, offset, capacity)
         self._retire_if_empty(segment)
 
     def _retire_if_empty(self, segment: Segment) -> None:
         if segment.live == 0 and segment is not self._filling.get(segment.family):
-            self._unqueued.append((segment.number, 0, WHOLE_SEGMENT))
-
-    def _enqueue(self) -> None:
-        # Neighbours become one entry: who removes a folder frees what was once written together.
-        ranges, self._unqueued = self._unqueued, []
-        for number, offset, length in merged(ranges):
-            entry = self._counters.next("free")
-            self._database.write("INSERT INTO free_queue VALUES (?, ?, ?, ?)", (entry, number, offset, length))
-            self._freed.append(Freed(entry, number, offset, length, self._tick))
-
-    # --- leases ---
-
-    def lease(self) -> int:
-        """Promise to whoever crosses an `await` with a place that its bytes stay where they are.
-
-        Give back with `release`.
-        """
-        tick = self._tick
-        self._leases[tick] = self._leases.get(tick, 0) + 1
-        return tick
-
-    def release(self, lease: int) -> None:
-        """End a lease."""
-        left = self._leases[lease] - 1
-        if left:
-            self._leases[lease] = left
-        else:
-            del self._leases[lease]
+            self.free_queue.add(segment.number, 0, WHOLE_SEGMENT)
 
     # --- called by the cut ---
 
     def flush(self) -> None:
         """Write what a recovery could not find out: freed places, new segments, and how far places were given out."""
-        if self._unqueued:
-            self._enqueue()
+        self.free_queue.flush()
         for segment in self._grown:
             self._write_row(segment, min(segment.bump + BUMP_AHEAD_BYTES, SEGMENT_BYTES))
         self._grown.clear()
@@ -298,28 +250,6 @@ class Segments:
             segment.unsynced and segment.family == PRECIOUS for segment in self._open.values()
         )
 
-    def take_freed(self) -> list[Freed]:
-        """What the transaction that commits now has freed; hand it to `made_durable` once the cut is on disk."""
-        freed, self._freed = self._freed, []
-        self._tick += 1
-        return freed
-
-    def made_durable(self, freed: list[Freed]) -> None:
-        """The cut that freed these ranges is on disk."""
-        self._durable.extend(freed)
-
-    def take_reclaimable(self, most: int = 1000) -> list[Freed]:
-        """Ranges that may be punched now: durable, and no lease is older. Queue order keeps a segment's end last."""
-        oldest = min(self._leases, default=self._tick)
-        taken: list[Freed] = []
-        while self._durable and self._durable[0].tick < oldest and len(taken) < most:
-            taken.append(self._durable.popleft())
-        return taken
-
-    def put_back_reclaimable(self, freed: list[Freed]) -> None:
-        """Their punch was refused, or did not happen; a second one does no harm to those that went."""
-        self._durable.extendleft(reversed(freed))
-
     def punch(self, freed: list[Freed]) -> None:
         """Give the ranges back to the disk. Blocks: call it in a thread, then `forget` on the loop."""
         for _, number, offset, length, _ in freed:
@@ -336,9 +266,10 @@ class Segments:
 
     def forget(self, freed: list[Freed]) -> None:
         """The ranges are punched: their rows, and the descriptors of segments that went, are done with."""
-        for entry, number, _, length, _ in freed:
-            self._database.write("DELETE FROM free_queue WHERE entry = ?", (entry,))
-            if length == WHOLE_SEGMENT:
+        for entry in freed:
+            self.free_queue.forget(entry)
+            if entry.length == WHOLE_SEGMENT:
+                number = entry.segment
                 self._database.write("DELETE FROM segments WHERE segment = ?", (number,))
                 if number in self._open:
                     self._disk.close(self._open.pop(number).fd)
@@ -347,12 +278,10 @@ class Segments:
 
     def statistics(self) -> dict[str, int]:
         """segments, live_bytes (set aside for blocks), free_queue_bytes (waiting to be punched)."""
-        queued = sum(freed.length for freed in (*self._freed, *self._durable) if freed.length > 0)
-        waiting = queued + sum(length for _, _, length in self._unqueued if length > 0)
         return {
             "segments": len(self._open),
             "live_bytes": sum(segment.live for segment in self._open.values()),
-            "free_queue_bytes": waiting,
+            "free_queue_bytes": self.free_queue.waiting_bytes(),
         }
 
     def allocated_bytes(self) -> int:
@@ -371,15 +300,3 @@ class Segments:
             self._disk.close(segment.fd)
         self._open.clear()
         self.sums.close()
-
-
-def merged(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """(segment, offset, length) of freed ranges, neighbours as one; whole segments stay behind all others."""
-    found: list[tuple[int, int, int]] = []
-    ends = [freed for freed in ranges if freed[2] == WHOLE_SEGMENT]
-    for number, offset, length in sorted(freed for freed in ranges if freed[2] != WHOLE_SEGMENT):
-        if found and found[-1][0] == number and found[-1][1] + found[-1][2] == offset:
-            found[-1] = (number, found[-1][1], found[-1][2] + length)
-        else:
-            found.append((number, offset, length))
-    return found + ends

@@ -62,7 +62,7 @@ class Files:
 
     async def read_pieces(self, pieces: list[Piece], offset: int, end: int) -> bytes | bytearray:
         """The bytes [offset, end) that `pieces` cover; holes are zeros. Raises DataLost."""
-        lease = self._cache.segments.lease()
+        lease = self._cache.segments.free_queue.lease()
         try:
             # All blocks are found before the first await: afterwards their rows may go, but not their bytes (T4).
             blocks = [self._cache.blocks.get(piece.block) for piece in pieces]
@@ -78,7 +78,7 @@ class Files:
         except UnknownBlock as error:
             raise DataLost(str(error)) from error
         finally:
-            self._cache.segments.release(lease)
+            self._cache.segments.free_queue.release(lease)
 
     async def _read_piece(self, block: Block, piece: Piece) -> bytes | bytearray:
         data = self._cache.read_nowait(block, piece.offset, piece.length)

@@ -209,7 +209,7 @@ def test_bytes_of_the_worked_intent_log_are_those_of_a_real_one(tmp_path: Path) 
     log.append([(statement, (9, 16))])
     log.mark(synced_from)
     log.close()
-    data = log.path.read_bytes()
+    data = log.path.read_bytes()[: log.length]
     dump = "\n".join(f"{at:04x}  {data[at : at + 16].hex(' ')}" for at in range(0, len(data), 16))
     assert dump in (DOCS / "format.md").read_text()
     _, records = read_records(data, 7)

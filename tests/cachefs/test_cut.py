@@ -473,7 +473,7 @@ async def test_few_bytes_are_durable_with_one_sync(tmp_path: Path) -> None:
     plan = FaultPlan()
     async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
         await cache.cuts.cut()
-        cache.cuts._sync_took_s = 0.0
+        cache.cuts._syncs.log_took_s = 0.0
         put(cache, b"first")
         await cache.cuts.cut()  # the segment's name is durable
         before = plan.calls["sync"]
@@ -485,7 +485,7 @@ async def test_few_bytes_are_durable_with_one_sync(tmp_path: Path) -> None:
 async def test_nothing_new_is_durable_without_a_sync(tmp_path: Path) -> None:
     plan = FaultPlan()
     async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
-        cache.cuts._sync_took_s = 0.0
+        cache.cuts._syncs.log_took_s = 0.0
         put(cache, b"first")
         await cache.cuts.cut()
         say(cache, "row", 1)
@@ -503,7 +503,7 @@ async def test_slow_disk_is_waited_for_in_a_thread(tmp_path: Path) -> None:
     async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
         put(cache, b"first")
         await cache.cuts.cut()
-        cache.cuts._sync_took_s = 1.0
+        cache.cuts._syncs.log_took_s = 1.0
         before = plan.calls["sync"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cache.cuts.wait_synced)

@@ -12,7 +12,8 @@ from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.disk import RealDisk
 from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
-from cachefs.segments import CACHE, PRECIOUS, WHOLE_SEGMENT
+from cachefs.free_queue import WHOLE_SEGMENT
+from cachefs.segments import CACHE, PRECIOUS
 from cachefs.sums import PAGE_BYTES
 
 SMALL_SEGMENT = 4 * PAGE_BYTES
@@ -97,7 +98,7 @@ async def test_freed_range_is_punched_after_its_cut(cache: Cache) -> None:
     await cache.cuts.cut()
     cache.blocks.drop(gone.number)
     assert free_queue(cache) == [(gone.segment.number, gone.offset, PAGE_BYTES)]
-    assert cache.segments.take_reclaimable() == []
+    assert cache.segments.free_queue.take_reclaimable() == []
     assert bytes_at(cache, gone) == b"gone"
     await cache.cuts.cut()
     assert bytes_at(cache, gone) == bytes(4)
@@ -123,12 +124,12 @@ async def test_lease_from_before_the_freeing_holds_the_bytes(cache: Cache) -> No
     put(cache, b"keep")
     gone = put(cache, b"gone")
     await cache.cuts.cut()
-    lease = cache.segments.lease()
+    lease = cache.segments.free_queue.lease()
     cache.blocks.drop(gone.number)
     await cache.cuts.cut()
     await cache.cuts.cut()
     assert bytes_at(cache, gone) == b"gone"
-    cache.segments.release(lease)
+    cache.segments.free_queue.release(lease)
     await cache.cuts.cut()
     assert bytes_at(cache, gone) == bytes(4)
 
@@ -138,13 +139,13 @@ async def test_lease_from_after_the_cut_holds_nothing_back(cache: Cache) -> None
     gone = put(cache, b"gone")
     await cache.cuts.cut()
     cache.blocks.drop(gone.number)
-    early = cache.segments.lease()
+    early = cache.segments.free_queue.lease()
     await cache.cuts.cut()
-    late = cache.segments.lease()
-    cache.segments.release(early)
+    late = cache.segments.free_queue.lease()
+    cache.segments.free_queue.release(early)
     await cache.cuts.cut()
     assert bytes_at(cache, gone) == bytes(4)
-    cache.segments.release(late)
+    cache.segments.free_queue.release(late)
 
 
 async def test_segment_without_a_living_place_is_unlinked(cache: Cache, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.disk import RealDisk
 from cachefs.errors import BytesDamaged
+from cachefs.free_queue import WHOLE_SEGMENT
 from cachefs.recovery import close
-from cachefs.segments import WHOLE_SEGMENT
 from cachefs.sums import CHUNK_BYTES, PAGE_BYTES, page_sum, page_sums
 
 OLD, NEW = bytes(range(256)) * 64, b"new!" * 4096  # four pages each

@@ -26,8 +26,8 @@ from kit.losing_disk import LosingDisk, follow_boots, losing_drive
 from kit.sqlite_files import watched
 from trio.testing import MockClock
 
-from cachefs.cut import DISTRUST
 from cachefs.errors import CacheError
+from cachefs.syncs import DISTRUST
 from vfs.check import check
 from vfs.errors import VfsError
 

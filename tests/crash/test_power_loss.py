@@ -13,10 +13,10 @@ from kit.disk_journal import Survival, everything, freed, some, synced
 from kit.losing_disk import LosingDisk
 
 from cachefs.blocks import Block
-from cachefs.cut import Cuts
 from cachefs.intent_log import IntentLog
 from cachefs.segments import Segment, Segments
 from cachefs.sums import Sums, Taken
+from cachefs.syncs import Syncs
 
 
 @pytest.mark.timeout(600)
@@ -48,10 +48,10 @@ def directory_sync_does_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def cut_commits_rows_before_bytes(patch: pytest.MonkeyPatch) -> None:
-    async def careless(self: Cuts) -> None:
-        await self._sync_unsynced(lambda unsynced: None)
+    async def careless(self: Syncs) -> None:
+        await self.bytes_by(lambda unsynced: None)
 
-    patch.setattr(Cuts, "_sync_with_sums", careless)
+    patch.setattr(Syncs, "bytes_and_sums", careless)
 
 
 def cut_does_not_look_again_behind_the_gate(patch: pytest.MonkeyPatch) -> None:
@@ -70,21 +70,21 @@ def bytes_are_punched_when_freed(patch: pytest.MonkeyPatch) -> None:
 
 
 def mark_is_written_before_the_sync(patch: pytest.MonkeyPatch) -> None:
-    def careless(self: Cuts, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
+    def careless(self: Syncs, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
         intents.mark(length)
         intents.sync()
-        self._sync_segments(unsynced)
+        self.segments(unsynced)
 
-    patch.setattr(Cuts, "_sync_to_mark", careless)
+    patch.setattr(Syncs, "to_mark", careless)
 
 
 def mark_covers_what_came_during_the_sync(patch: pytest.MonkeyPatch) -> None:
-    def careless(self: Cuts, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
-        self._sync_segments(unsynced)
+    def careless(self: Syncs, intents: IntentLog, length: int, unsynced: list[Segment]) -> None:
+        self.segments(unsynced)
         intents.mark(intents.length)
         intents.sync()
 
-    patch.setattr(Cuts, "_sync_to_mark", careless)
+    patch.setattr(Syncs, "to_mark", careless)
 
 
 def start_trusts_what_the_dead_core_wrote(patch: pytest.MonkeyPatch) -> None:

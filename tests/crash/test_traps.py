@@ -17,7 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.errors import TransactionLost
-from cachefs.segments import Segments
+from cachefs.free_queue import FreeQueue
 from vfs.errors import DataLost
 
 NEVER = CutPolicy(period_s=float("inf"), carried_bytes=10_000)
@@ -199,8 +199,8 @@ async def test_t4b_read_that_is_under_way_gets_the_bytes_of_its_file(
 
 async def test_t4b_without_leases_the_read_meets_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control of the test above. The sums of the pages keep the zeros from being served."""
-    monkeypatch.setattr(Segments, "lease", lambda self: 0)
-    monkeypatch.setattr(Segments, "release", lambda self, lease: None)
+    monkeypatch.setattr(FreeQueue, "lease", lambda self: 0)
+    monkeypatch.setattr(FreeQueue, "release", lambda self, lease: None)
     with pytest.RaisesGroup(DataLost, flatten_subgroups=True):
         await test_t4b_read_that_is_under_way_gets_the_bytes_of_its_file(tmp_path, monkeypatch, False)
 
