@@ -74,7 +74,7 @@ class GitProgram(Program):
             git(repository, "add", name)
             ledger.write("begin", number=number)
             git(repository, "commit", "-q", "-m", f"commit {number}")
-            for folder in (".git", ".git/refs/heads", ".git/objects", *_fans(repository)):
+            for folder in (".git", ".git/refs/heads", ".git/objects", *_fans(repository, name)):
                 sync_directory(repository / folder)
             ledger.write("synced", number=number)
 
@@ -102,6 +102,7 @@ class GitProgram(Program):
         return losses
 
 
-def _fans(repository: Path) -> list[str]:
-    objects = repository / ".git" / "objects"
-    return [f".git/objects/{each.name}" for each in objects.iterdir() if len(each.name) == 2]
+def _fans(repository: Path, name: str) -> set[str]:
+    """The folders in which the newest commit's own objects lie."""
+    objects = git(repository, "rev-parse", "HEAD", "HEAD^{tree}", f"HEAD:{name}").split()
+    return {f".git/objects/{each[:2]}" for each in objects}
