@@ -79,6 +79,10 @@ bench *args:
 scale *args:
     {{ python }} tests/bench/scale.py "$@"
 
+# What polling for requests brings on an idle machine, and that an idle core rests (about a minute); --write
+bench-polling *args:
+    {{ python }} tests/bench/polling.py "$@"
+
 # How fast a folder of 100,000 files is restored, and what others feel meanwhile
 bench-restore *args:
     {{ python }} tests/bench/restore_speed.py "$@"

@@ -52,7 +52,7 @@ from cloud_tier.clock import Clock
 log = logging.getLogger(__name__)
 
 CHECKPOINT_WAL_BYTES = 8 << 20
-LONG_LOG_BYTES = 32 << 20
+LONG_LOG_BYTES = 8 << 20  # with the bytes it carries; the floor of free space keeps room for it
 # Bounds of what one turn of the loop has to do, so that no other waits long for it. Beyond them, between operations:
 PENDING_STATEMENTS = 500  # statements are written out to the log
 UNWRITTEN_ROWS = 200  # changed rows in memory are written, too

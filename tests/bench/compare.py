@@ -23,10 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import floors, peers, subjects, workloads
+from bench.page import write_section
 
 ROUNDS = 3
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
 class Comparison:
@@ -78,15 +77,6 @@ def conditions(sizes: workloads.Sizes) -> str:
     )
 
 
-def write_section(text: str) -> None:
-    """Put the text between the markers of the page on performance."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        sys.exit(f"{PAGE.name} lacks the markers {BEGIN} and {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
-
-
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     options.add_argument("--quick", action="store_true", help="smaller counts, under three minutes")
@@ -113,7 +103,7 @@ def main() -> int:
     for sentence in (*missing, *comparison.failures):
         print(f"- {sentence}")
     if chosen.write:
-        write_section(text)
+        write_section("bench", text)
     if chosen.peer and not known:
         return 2
     is_missed = any(floors.verdict(row, results) == "missed" for row in floors.ROWS)

@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import scale_files, scale_folders, scale_snapshots, scale_sparse
+from bench.page import write_section
 from bench.scale_table import Line, conditions, table
 
 PARTS: dict[str, Callable[[Path], Iterator[Line]]] = {
@@ -27,17 +28,6 @@ PARTS: dict[str, Callable[[Path], Iterator[Line]]] = {
     "sparse": scale_sparse.measure,
     "folders": scale_folders.measure,
 }
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-
-
-def write_section(part: str, text: str) -> None:
-    """Put the text between the part's markers of the page on performance."""
-    begin, end = f"<!-- scale-{part}:begin -->", f"<!-- scale-{part}:end -->"
-    before, _, rest = PAGE.read_text().partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        sys.exit(f"{PAGE.name} lacks the markers {begin} and {end}")
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def main() -> int:
@@ -63,7 +53,7 @@ def main() -> int:
             print(text)
             missed += sum(not line.is_met for line in lines)
             if chosen.write:
-                write_section(part, text)
+                write_section(f"scale-{part}", text)
     finally:
         if chosen.built is None:
             shutil.rmtree(home, ignore_errors=True)
