@@ -29,7 +29,7 @@ from cachefs.disk import RealDisk
 EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
 SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "4")))
 STEPS = 150
-POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000, carried_bytes=12_000)
+POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000, carried_bytes=4_000)
 SMALL = {
     "cachefs.segments.SEGMENT_BYTES": 512 << 10,
     "vfs.files.MAX_BLOCK_BYTES": 128 << 10,

@@ -118,17 +118,6 @@ def carried_bytes_are_left_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(IntentLog, "append", lambda self, rows, carried=(), **options: careful(self, rows, **options))
 
 
-def carried_bytes_win_over_later_ones(patch: pytest.MonkeyPatch) -> None:
-    careful = IntentLog.mark
-
-    def careless(self: IntentLog, length: int) -> None:
-        before = self._bytes_from
-        careful(self, length)
-        self._bytes_from = before
-
-    patch.setattr(IntentLog, "mark", careless)
-
-
 def log_is_not_replayed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("cachefs.recovery.replay", lambda *arguments: (0, []))
 
@@ -154,7 +143,6 @@ def shared_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
         (mark_covers_what_came_during_the_sync, 3),
         (log_is_not_replayed, 5),
         (carried_bytes_are_left_out, 5),
-        (carried_bytes_win_over_later_ones, 3),
         (start_trusts_what_the_dead_core_wrote, 5),
         (start_believes_all_page_sums, 5),
         (cut_commits_rows_before_page_sums, 5),

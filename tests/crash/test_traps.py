@@ -18,6 +18,7 @@ from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.errors import TransactionLost
 from cachefs.free_queue import FreeQueue
+from cachefs.intent_log import IntentLog
 from vfs.errors import DataLost
 
 NEVER = CutPolicy(period_s=float("inf"), carried_bytes=10_000)
@@ -69,9 +70,27 @@ async def test_t17_synced_bytes_win_over_older_and_newer_ones(tmp_path: Path, si
         await built.fsync()
         await built.write("document", b"large" * (size // 5), 0)
         await built.fsync()
+        await built.write("document", b"tail!", size - 5)
+        await built.fsync()
         await built.write("document", b"lost!", 0)
         await built.restart(crash=True, between=lambda: disk.power_loss(synced))
-        assert await built.read("document") == b"large" * (size // 5)
+        assert await built.read("document") == b"large" * (size // 5 - 1) + b"tail!"
+
+
+async def test_t17_older_bytes_win_when_a_mark_does_not_say_from_where_on_they_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the test above."""
+    careful = IntentLog.mark
+
+    def careless(self: IntentLog, length: int) -> None:
+        before = self._bytes_from
+        careful(self, length)
+        self._bytes_from = before
+
+    monkeypatch.setattr(IntentLog, "mark", careless)
+    with pytest.RaisesGroup(AssertionError, flatten_subgroups=True):
+        await test_t17_synced_bytes_win_over_older_and_newer_ones(tmp_path, 40_000)
 
 
 # --- T3: SQLite rolls everything back ---
