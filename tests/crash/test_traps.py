@@ -89,7 +89,7 @@ async def test_t17_older_bytes_win_when_a_mark_does_not_say_from_where_on_they_c
         self._bytes_from = before
 
     monkeypatch.setattr(IntentLog, "mark", careless)
-    with pytest.RaisesGroup(AssertionError, flatten_subgroups=True):
+    with pytest.RaisesGroup(AssertionError, flatten_subgroups=True, allow_unwrapped=True):
         await test_t17_synced_bytes_win_over_older_and_newer_ones(tmp_path, 40_000)
 
 
