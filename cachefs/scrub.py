@@ -18,7 +18,7 @@ from cachefs.errors import BytesDamaged, UnknownBlock
 from cachefs.segments import Segment
 from cachefs.sums import PAGE_BYTES, page_sums
 
-BATCH_ROWS = 256
+BATCH_ROWS = 64
 BATCH_BYTES = 4 << 20  # one block at least
 
 _NEXT = (
