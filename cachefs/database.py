@@ -130,11 +130,11 @@ class Database:
             connection = apsw.Connection(str(path), flags=_READ_WRITE, vfs=vfs)
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise DatabaseDamaged(f"{path.name} is not the database of a Hybrid Drive")
-            if connection.reserve_bytes(None, -1) != CHECKSUM_BYTES:
-                raise DatabaseDamaged(f"the header of {path.name} says that its pages have no checksums")
             version = connection.pragma("user_version")
             if version != FORMAT_VERSION:
                 raise WrongVersion(version, FORMAT_VERSION)
+            if connection.reserve_bytes(None, -1) != CHECKSUM_BYTES:
+                raise DatabaseDamaged(f"the header of {path.name} says that its pages have no checksums")
             connection.pragma("journal_mode", "wal")
             database = cls(path, connection, vfs)
             database._settle()

@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from kit.mounted import REPOSITORY, CommandFailed, MountedDrive
 from mount.calls import write_file
 from mount.snapshots import snap
 from mount.twin_machine import tree
+
+import cachefs.database  # noqa: F401  (pages are written with checksums)
 
 pytestmark = pytest.mark.needs_product
 
@@ -120,12 +124,16 @@ def patch(path: Path, offset: int, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "data", "code"),
-    [(60, (99).to_bytes(4, "big"), OTHER_VERSION), (0, b"not SQLite at all", DAMAGED), (68, b"what", DAMAGED)],
+    [(None, b"", OTHER_VERSION), (0, b"not SQLite at all", DAMAGED), (68, b"what", DAMAGED), (60, b"rot!", DAMAGED)],
 )
-def test_other_version_and_damaged_header(stopped: MountedDrive, offset: int, data: bytes, code: int) -> None:
+def test_other_version_and_damaged_header(stopped: MountedDrive, offset: int | None, data: bytes, code: int) -> None:
     database = stopped.state / "drive.db"
     original = database.read_bytes()
-    patch(database, offset, data)
+    if offset is None:
+        with closing(apsw.Connection(str(database))) as connection:
+            connection.pragma("user_version", 99)
+    else:
+        patch(database, offset, data)
     broken = state_of(stopped)
     assert_sentence(run("mount", "--state", str(stopped.state), "--mount", str(stopped.mount)), code)
     assert state_of(stopped) == broken
