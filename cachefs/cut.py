@@ -169,7 +169,7 @@ class Cuts:
             self.log(with_tallies=False)
             if self._log.is_durable and not self._syncs.carried:
                 return
-            if self._syncs.log_took_s < self._policy.quick_s:
+            if self._syncs.log_took_s <= self._policy.quick_s:
                 self._write_out(self._syncs.carried.take(), is_marked=True)
                 try:
                     self._syncs.log(self._log)

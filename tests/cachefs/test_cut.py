@@ -20,6 +20,8 @@ from cachefs.errors import StorageBroken
 from cachefs.intent_log import MARK, read_records
 
 NEVER = CutPolicy(period_s=float("inf"))
+QUICK = CutPolicy(period_s=float("inf"), quick_s=float("inf"))  # however slow the disk is
+SLOW = CutPolicy(period_s=float("inf"), quick_s=-1.0)
 
 
 def logged(state: Path) -> list[int]:
@@ -471,9 +473,8 @@ async def test_wal_is_kept_short(tmp_path: Path, virtual_time: MockClock, monkey
 
 async def test_few_bytes_are_durable_with_one_sync(tmp_path: Path) -> None:
     plan = FaultPlan()
-    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=QUICK, is_running=False) as cache:
         await cache.cuts.cut()
-        cache.cuts._syncs.log_took_s = 0.0
         put(cache, b"first")
         await cache.cuts.cut()  # the segment's name is durable
         before = plan.calls["sync"]
@@ -484,8 +485,7 @@ async def test_few_bytes_are_durable_with_one_sync(tmp_path: Path) -> None:
 
 async def test_nothing_new_is_durable_without_a_sync(tmp_path: Path) -> None:
     plan = FaultPlan()
-    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
-        cache.cuts._syncs.log_took_s = 0.0
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=QUICK, is_running=False) as cache:
         put(cache, b"first")
         await cache.cuts.cut()
         say(cache, "row", 1)
@@ -500,10 +500,9 @@ async def test_nothing_new_is_durable_without_a_sync(tmp_path: Path) -> None:
 
 async def test_slow_disk_is_waited_for_in_a_thread(tmp_path: Path) -> None:
     plan = FaultPlan()
-    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=NEVER, is_running=False) as cache:
+    async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=SLOW, is_running=False) as cache:
         put(cache, b"first")
         await cache.cuts.cut()
-        cache.cuts._syncs.log_took_s = 1.0
         before = plan.calls["sync"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cache.cuts.wait_synced)
