@@ -20,7 +20,7 @@ A cut cannot choose which rows SQLite commits, so it closes the gate instead:
     5 COMMIT                               core dead: the new cut. Power lost: the new cut or the old one with its log,
                                            which is still there
     6 open the gate, sync SQLite's log     the same
-    7 remove the old log, punch freed      the new cut; the queue is punched at the next start
+    7 remove the old log                   the new cut; freed ranges wait in the queue, and are punched at rest
 
 When SQLite's log has grown long, the sync of step 6 and a checkpoint happen before the gate opens: only then can the
 next transaction start that log anew. Every fsync that waits when a round begins is answered by that round. A sync or
@@ -88,6 +88,7 @@ class Cuts:
         self.flushers: list[Callable[[], None]] = []
         self.tallies: list[Callable[[], None]] = []  # flushers of what a recovery counts anew
         self.unwritten: list[Callable[[], int]] = []  # how many rows each flusher would write
+        self.is_space_short: Callable[[], bool] = lambda: False  # freed ranges do not wait for their neighbours then
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
         self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes)
@@ -222,7 +223,7 @@ class Cuts:
                     await self.cut()
                     due = trio.current_time() + self._policy.period_s
                 elif is_late:
-                    await self._reclaim()  # what the disk refused before
+                    await self._reclaim()  # at rest
                     due = trio.current_time() + self._policy.period_s
                 elif self._sync_waiters:
                     await self._sync_round()
@@ -307,7 +308,8 @@ class Cuts:
             event.set()
         self._segments.free_queue.made_durable(freed)
         await in_thread(self._tidy, old, limiter=self._syncs.threads)
-        await self._reclaim()
+        if self._segments.free_queue.is_long() or self.is_space_short():
+            await self._reclaim()
 
     def _is_idle(self) -> bool:
         for flush in self.flushers:

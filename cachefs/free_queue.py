@@ -9,7 +9,9 @@ So a freed range goes through three stations:
     reclaimed   no lease from before the freeing is left: punched, its row removed (I11)
 
 A segment without a living place goes the same way as one entry, and is unlinked at the end. Neighbours that are freed
-together are one entry: whoever removes a folder frees what was once written together.
+together are one entry: whoever removes a folder frees what was once written together. A punch costs a busy disk more
+than the removal did, so ranges also wait for their neighbours: until the drive rests, the queue is long, or space is
+short.
 """
 
 from collections import deque
@@ -19,6 +21,7 @@ from cachefs.counters import Counters
 from cachefs.database import Database
 
 WHOLE_SEGMENT = -1  # free_queue.length: the file itself goes
+LONG_ENTRIES, LONG_BYTES = 20_000, 256 << 20  # so much does not wait
 
 
 class Freed(NamedTuple):
@@ -40,13 +43,15 @@ class FreeQueue:
         self._new: list[tuple[int, int, int]] = []  # segment, offset, length; without rows
         self._freed: list[Freed] = []
         self._durable: deque[Freed] = deque()
+        self._durable_bytes = 0
+        self._is_ordered = False
         self._tick = 0
         self._leases: dict[int, int] = {}
 
     def load(self) -> set[int]:
         """Read the rows that the last life left. Returns the segments whose file itself goes."""
         rows = self._database.rows("SELECT entry, segment, offset, length FROM free_queue")
-        self._durable.extend(Freed(entry, segment, offset, length, -1) for entry, segment, offset, length in rows)
+        self.made_durable([Freed(entry, segment, offset, length, -1) for entry, segment, offset, length in rows])
         return {freed.segment for freed in self._durable if freed.length == WHOLE_SEGMENT}
 
     # --- leases ---
@@ -93,18 +98,31 @@ class FreeQueue:
     def made_durable(self, freed: list[Freed]) -> None:
         """The cut that freed these ranges is on disk."""
         self._durable.extend(freed)
+        self._durable_bytes += sum(range_.length for range_ in freed if range_.length > 0)
+        self._is_ordered = False
+
+    def is_long(self) -> bool:
+        """Whether so much waits that it should be given back now, however busy the drive is."""
+        return len(self._durable) > LONG_ENTRIES or self._durable_bytes > LONG_BYTES
 
     def take_reclaimable(self, most: int = 1000) -> list[Freed]:
-        """Ranges that may be punched now: durable, and no lease is older. Queue order keeps a segment's end last."""
+        """Ranges that may be punched now: durable, and no lease is older. By place, ends of segments last."""
+        if not self._is_ordered:
+            self._durable = deque(sorted(self._durable, key=_by_place))
+            self._is_ordered = True
         oldest = min(self._leases, default=self._tick)
         taken: list[Freed] = []
-        while self._durable and self._durable[0].tick < oldest and len(taken) < most:
-            taken.append(self._durable.popleft())
+        held: list[Freed] = []
+        while self._durable and len(taken) < most:
+            freed = self._durable.popleft()
+            (taken if freed.tick < oldest else held).append(freed)
+        self._durable.extendleft(reversed(held))
+        self._durable_bytes -= sum(freed.length for freed in taken if freed.length > 0)
         return taken
 
     def put_back(self, freed: list[Freed]) -> None:
         """Their punch was refused, or did not happen; a second one does no harm to those that went."""
-        self._durable.extendleft(reversed(freed))
+        self.made_durable(freed)
 
     def forget(self, freed: Freed) -> None:
         """The range was given back: its row goes."""
@@ -114,6 +132,10 @@ class FreeQueue:
         """Freed bytes that were not given back yet; segments that go as a whole not counted."""
         queued = sum(freed.length for freed in (*self._freed, *self._durable) if freed.length > 0)
         return queued + sum(length for _, _, length in self._new if length > 0)
+
+
+def _by_place(freed: Freed) -> tuple[bool, int, int]:
+    return freed.length == WHOLE_SEGMENT, freed.segment, freed.offset
 
 
 def merged(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

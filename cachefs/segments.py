@@ -23,7 +23,7 @@ from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken, StorageFull
-from cachefs.free_queue import WHOLE_SEGMENT, Freed, FreeQueue
+from cachefs.free_queue import WHOLE_SEGMENT, Freed, FreeQueue, merged
 from cachefs.sums import PAGE_BYTES, SEGMENT_CHUNKS, Sums
 from cachefs.suspects import Suspects
 
@@ -252,7 +252,7 @@ class Segments:
 
     def punch(self, freed: list[Freed]) -> None:
         """Give the ranges back to the disk. Blocks: call it in a thread, then `forget` on the loop."""
-        for _, number, offset, length, _ in freed:
+        for number, offset, length in merged([(entry.segment, entry.offset, entry.length) for entry in freed]):
             segment = self._open.get(number)
             if segment is None:
                 continue

@@ -171,8 +171,17 @@ class Contents:
             return
         kept = self._epochs.newest_kept
         self._remove(content, [(start, block) for start, since, block in rows if since > kept])
-        if any(since <= kept for _, since, _ in rows):
+        if all(since > kept for _, since, _ in rows):
+            self._drop_own({block for _, _, block in rows})
+        else:
             self._database.write("INSERT INTO gone_contents VALUES (?, ?, 1)", (content, self._epochs.current))
+
+    def _drop_own(self, blocks: Iterable[int]) -> None:
+        """Blocks of a content that has no extents any more: what nobody else could see (I2) is dead for certain."""
+        for number in blocks:
+            if self._blocks.get(number).is_writable(self._epochs.newest_frozen):
+                self._released.discard(number)
+                self._blocks.drop(number)
 
     def _remove(self, content: int, rows: Iterable[tuple[int, int]]) -> None:
         for start, block in rows:

@@ -120,6 +120,34 @@ async def test_neighbours_wait_as_one_range(cache: Cache) -> None:
     assert bytes_at(cache, keep) == b"keep"
 
 
+async def test_freed_ranges_wait_for_their_neighbours_while_there_is_space(cache: Cache) -> None:
+    cache.cuts.is_space_short = lambda: False
+    first, second, keep = put(cache, b"gone"), put(cache, b"gone"), put(cache, b"keep")
+    for block in (first, second):
+        cache.blocks.drop(block.number)
+        await cache.cuts.cut()
+    assert [bytes_at(cache, block) for block in (first, second, keep)] == [b"gone", b"gone", b"keep"]
+    queue = cache.segments.free_queue
+    freed = queue.take_reclaimable()
+    assert [(entry.offset, entry.length) for entry in freed] == [(0, PAGE_BYTES), (PAGE_BYTES, PAGE_BYTES)]
+    queue.put_back(freed)
+    cache.cuts.is_space_short = lambda: True
+    await cache.cuts.cut()
+    assert [bytes_at(cache, block) for block in (first, second, keep)] == [bytes(4), bytes(4), b"keep"]
+
+
+async def test_long_queue_does_not_wait(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cachefs.free_queue.LONG_BYTES", PAGE_BYTES)
+    cache.cuts.is_space_short = lambda: False
+    gone, also, _ = put(cache, b"gone"), put(cache, b"also"), put(cache, b"keep")
+    cache.blocks.drop(gone.number)
+    await cache.cuts.cut()
+    assert bytes_at(cache, gone) == b"gone"
+    cache.blocks.drop(also.number)
+    await cache.cuts.cut()
+    assert [bytes_at(cache, block) for block in (gone, also)] == [bytes(4)] * 2
+
+
 async def test_lease_from_before_the_freeing_holds_the_bytes(cache: Cache) -> None:
     put(cache, b"keep")
     gone = put(cache, b"gone")

@@ -54,6 +54,7 @@ async def bare_cache(
         make_database(state).close()
     disk = disk or RealDisk()
     cache = Cache(state, Database.open(state / "drive.db", vfs=vfs), disk, FakeClock(), policy, limit_bytes)
+    cache.cuts.is_space_short = lambda: True  # what is freed is punched at the next cut and not at rest
     try:
         wake(cache, state, disk, newest_kept)
         await settle(cache, state, disk)

@@ -60,6 +60,7 @@ class StillDrive(DriveBuilder):  # type: ignore[misc]
         self.drive = run(
             Drive.open, self.state, disk=self.disk, clock=self.clock, policy=self.policy, limit_bytes=self.limit_bytes
         )
+        self.drive.cuts.is_space_short = lambda: True  # what is freed is punched at the next cut and not at rest
         self.caller = self.as_user(1000)
 
     def as_user(self, uid: int) -> Caller:
