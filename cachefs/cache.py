@@ -32,6 +32,8 @@ from cloud_tier.clock import Clock
 INLINE_BYTES = 64 << 10
 AROUND_BYTES = 128 << 10  # what lies around a page that the disk must be asked for comes along
 SOON_S = 0.0004
+AHEAD_BYTES = 4 << 20  # of a stream
+STREAMS = 64
 UNHURRIED = 32  # reads that go to a thread at once after one that did not come soon
 
 
@@ -61,6 +63,7 @@ class Cache:
         self._chunks = self._sums.chunks
         self._threads = trio.CapacityLimiter(8)
         self._unhurried = 0
+        self._stream_ends: set[tuple[int, int]] = set()  # segment, place
         self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
         self.cuts.is_space_short = self.budget.is_low
@@ -157,8 +160,9 @@ class Cache:
             place = block.offset + low
             await self.load_sums(block.segment, block.offset + low, block.offset + high)
             data, sums = await trio.to_thread.run_sync(
-                self._read_and_sum, segment.fd, high - low, place, limiter=self._threads
-            )
+                self._read_and_sum, segment.fd, high - low, place, self._ahead(segment, place, high - low),
+                limiter=self._threads,
+            )  # fmt: skip
             if len(data) < high - low:
                 raise self._damaged(block, low + len(data), "is missing: the file of the segment ends before it")
             known = self._sums.known(segment.number, place, place + len(data))
@@ -170,7 +174,19 @@ class Cache:
                 raise self._damaged(block, low + wrong * PAGE_BYTES, "is not what was written")
             seen = (wrong, known[wrong], sums[wrong])
 
-    def _read_and_sum(self, fd: int, length: int, place: int) -> tuple[bytes, memoryview]:
+    def _ahead(self, segment: Segment, place: int, length: int) -> int:
+        """How many bytes behind these somebody will soon want: he reads on where he stopped."""
+        is_stream = length > AROUND_BYTES and (segment.number, place) in self._stream_ends
+        if length > AROUND_BYTES:
+            self._stream_ends.discard((segment.number, place))
+            self._stream_ends.add((segment.number, place + length))
+        if len(self._stream_ends) > STREAMS:
+            self._stream_ends.clear()
+        return min(AHEAD_BYTES, max(0, segment.bump - place - length)) if is_stream else 0
+
+    def _read_and_sum(self, fd: int, length: int, place: int, ahead: int) -> tuple[bytes, memoryview]:
+        if ahead:
+            self.disk.will_read(fd, place, length + ahead)
         data = self.disk.pread(fd, length, place)
         return data, page_sums(data)
 

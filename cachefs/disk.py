@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 FALLOC_FL_KEEP_SIZE = 1
+READ_AHEAD_BYTES = 128 << 10
 FALLOC_FL_PUNCH_HOLE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -95,7 +96,8 @@ class RealDisk:
             raise
 
     def will_read(self, fd: int, offset: int, length: int) -> None:
-        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+        for piece in range(offset, offset + length, READ_AHEAD_BYTES):  # the kernel heeds no more of one call
+            os.posix_fadvise(fd, piece, min(READ_AHEAD_BYTES, offset + length - piece), os.POSIX_FADV_WILLNEED)
 
     sync = staticmethod(os.fdatasync)
 
