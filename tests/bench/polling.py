@@ -92,7 +92,7 @@ def main() -> int:
     text = "\n".join([said, "", *lines])
     print(text)
     if chosen.write:
-        write_section(text, "polling")
+        write_section("polling", text)
     return int(not is_met)
 
 

@@ -113,10 +113,9 @@ class Waiting:
 class _Trio:
     """trio as pyfuse3 gets to see it."""
 
-    Lock = ReadTurn
-
-    def __init__(self, lowlevel: Waiting) -> None:
+    def __init__(self, lowlevel: Waiting, lock: type) -> None:
         self.lowlevel = lowlevel
+        self.Lock = lock  # pyfuse3 asks for it by this name
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio, name)
@@ -125,6 +124,7 @@ class _Trio:
 def install(*, is_polling: bool = True, first: Iterable[Callable[[int], None]] = ()) -> None:
     """Let pyfuse3 wait this way from its next start on.
 
-    `is_polling`: False to sleep at once. `first`: what is done with the descriptor before its first, second, … request.
+    `is_polling`: False to sleep at once, as pyfuse3 does by itself. `first`: what is done with the descriptor before its
+    first, second, … request.
     """
-    pyfuse3.trio = _Trio(Waiting(is_polling, first))  # type: ignore[attr-defined]
+    pyfuse3.trio = _Trio(Waiting(is_polling, first), ReadTurn if is_polling else trio.Lock)  # type: ignore[attr-defined]
