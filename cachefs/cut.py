@@ -91,7 +91,7 @@ class Cuts:
         self.is_space_short: Callable[[], bool] = lambda: False  # freed ranges do not wait for their neighbours then
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
-        self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes)
+        self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes, policy.quick_s)
         self._disk = disk
         self._directory = directory
         self._database = database
@@ -170,10 +170,10 @@ class Cuts:
             self.log(with_tallies=False)
             if self._log.is_durable and not self._syncs.carried:
                 return
-            if self._syncs.log_took_s <= self._policy.quick_s:
+            if not self._syncs.takes_detour():
                 self._write_out(self._syncs.carried.take(), is_marked=True)
                 try:
-                    self._syncs.log(self._log)
+                    self._syncs.log_here(self._log)
                 except OSError as error:
                     raise self._break(error) from error
                 return

@@ -17,21 +17,26 @@ from cachefs.segments import Segment, Segments
 from cloud_tier.clock import Clock
 
 DISTRUST = "distrust"  # in the folder of the intent logs: a sync failed in the last life
+LEAST_DETOURS, MOST_DETOURS = 4, 256
 
 
 class Syncs:
     """The one place that syncs segments, page sums, intent logs and SQLite's log."""
 
-    def __init__(self, disk: Disk, directory: Path, segments: Segments, clock: Clock, most_carried_bytes: int) -> None:
+    def __init__(
+        self, disk: Disk, directory: Path, segments: Segments, clock: Clock, most_carried_bytes: int, quick_s: float
+    ) -> None:
         self.carried = Carried(most_carried_bytes)
         self.unsynced_bytes = 0
-        self.log_took_s = float("inf")  # the last sync of an intent log
         self.is_under_way = False  # a round has begun: what it covers is not durable yet
         self.threads = trio.CapacityLimiter(4)
         self._disk = disk
         self._directory = directory
         self._segments = segments
         self._clock = clock
+        self._quick_s = quick_s
+        self._detours = 0  # syncs of the log that take a thread before the loop waits for one again
+        self._next_detours = LEAST_DETOURS
 
     def note_written(self, segment: int, offset: int, data: bytes | memoryview) -> None:
         """Bytes were written to a precious segment."""
@@ -104,10 +109,23 @@ class Syncs:
 
     def log(self, intents: IntentLog) -> None:
         """An intent log that ends in a mark. Raises OSError."""
-        began = self._clock.monotonic_s()
         with self._trusting():
             intents.sync()
-        self.log_took_s = self._clock.monotonic_s() - began
+
+    def takes_detour(self) -> bool:
+        """Whether the next sync of the log should go through a thread: the disk was slow when the loop waited last."""
+        self._detours -= 1
+        return self._detours >= 0
+
+    def log_here(self, intents: IntentLog) -> None:
+        """`log`, on the loop; if it takes long, the next ones go through threads. Raises OSError."""
+        began = self._clock.monotonic_s()
+        self.log(intents)
+        if self._clock.monotonic_s() - began > self._quick_s:
+            self._detours = self._next_detours
+            self._next_detours = min(MOST_DETOURS, 2 * self._next_detours)
+        else:
+            self._next_detours = LEAST_DETOURS
 
     def file(self, fd: int) -> None:
         """Any other file. Raises OSError."""

@@ -503,6 +503,9 @@ async def test_slow_disk_is_waited_for_in_a_thread(tmp_path: Path) -> None:
     async with bare_cache(tmp_path, disk=FaultyDisk(RealDisk(), plan), policy=SLOW, is_running=False) as cache:
         put(cache, b"first")
         await cache.cuts.cut()
+        say(cache, "slow", 1)
+        await cache.cuts.wait_synced()  # that took long
+        put(cache, b"bytes")
         before = plan.calls["sync"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cache.cuts.wait_synced)

@@ -124,7 +124,7 @@ class _Trio:
 def install(*, is_polling: bool = True, first: Iterable[Callable[[int], None]] = ()) -> None:
     """Let pyfuse3 wait this way from its next start on.
 
-    `is_polling`: False to sleep at once, as pyfuse3 does by itself. `first`: what is done with the descriptor before its
-    first, second, … request.
+    `is_polling`: False to sleep at once, as pyfuse3 does by itself. `first`: what is done with the descriptor before
+    its first, second, … request.
     """
     pyfuse3.trio = _Trio(Waiting(is_polling, first), ReadTurn if is_polling else trio.Lock)  # type: ignore[attr-defined]
