@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -119,8 +120,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def awake_cores() -> Iterator[None]:
     """Keeps every core from going to sleep: waking a virtual one costs more than the request that is measured.
 
-    The spinners are the nicest processes there are, one a core, and end by themselves when this process does.
+    The kernel is asked for no latency at all (Documentation/power/pm_qos_interface.rst), so that an idle core polls.
+    Where it has no way to do that, spinners keep the cores busy, the nicest processes there are, one a core; then a
+    process that has just slept for the disk may wait for a time slice of theirs.
     """
+    driver = Path("/sys/devices/system/cpu/cpuidle/current_driver")
+    if driver.exists() and driver.read_text().strip() != "none":
+        with Path("/dev/cpu_dma_latency").open("wb", buffering=0) as wish:
+            wish.write(struct.pack("i", 0))
+            yield
+        return
     spinners = [
         subprocess.Popen(["nice", "-n", "19", sys.executable, "-c", SPIN, str(core), str(os.getpid())])
         for core in sorted(os.sched_getaffinity(0))

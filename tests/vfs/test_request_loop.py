@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from vfs.fuse.awake import AwakeProcessors
 from vfs.fuse.request_loop import LEAST_SPIN_S, MOST_SPIN_S, TURN_S, ReadTurn, Waiting
 
 STEP_S = 0.00001
@@ -153,3 +155,52 @@ async def test_first_steps_are_taken_once_and_in_order(pipe: tuple[int, int]) ->
     for _ in range(4):
         await waiting.wait_readable(pipe[0])
     assert steps == [("begin", pipe[0]), ("end", pipe[0])]
+
+
+class Wish:
+    """Stands in for the kernel's file: whether somebody holds it open, and how often it was asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    @property
+    def is_held(self) -> bool:
+        return any(os.path.realpath(f"/proc/self/fd/{fd}") == str(self.path) for fd in os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wish:
+    monkeypatch.setattr("vfs.fuse.awake.WISH", tmp_path / "wish")
+    return Wish(tmp_path / "wish")
+
+
+async def test_processors_stay_awake_during_work_and_sleep_soon_after(
+    pipe: tuple[int, int], wish: Wish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Waiting(is_polling=True)
+    monkeypatch.setattr("vfs.fuse.request_loop.SOON_S", 1.0)  # each of these requests comes soon
+    async with trio.open_nursery() as nursery:
+        for _ in range(6):
+            nursery.start_soon(waiting.wait_readable, pipe[0])
+            await wait_all_tasks_blocked()
+            os.write(pipe[1], b"x")
+            await wait_all_tasks_blocked()
+            os.read(pipe[0], 1)
+        assert wish.is_held
+        assert wish.path.read_bytes() == bytes(4)
+        nursery.start_soon(waiting.wait_readable, pipe[0])
+        with trio.fail_after(10):
+            while wish.is_held:
+                await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+
+
+async def test_machine_that_refuses_the_wish_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vfs.fuse.awake.WISH", tmp_path / "none")
+    processors, held = AwakeProcessors(), list[bool]()
+    for _ in range(2):
+        processors.hold()
+        held.append(processors.is_held)
+        (tmp_path / "none").touch()
+    assert held == [False, False]

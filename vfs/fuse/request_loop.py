@@ -9,6 +9,9 @@ trio (the seam that its asyncio mode uses as well), and the descriptor is polled
     for a moment     after a request, for up to `MOST_SPIN_S`, as long as that has lately paid
     then by trio     and the processor may sleep
 
+In the middle of sustained work the machine's other processors are kept awake as well (`awake`), because a program waits
+for its answer on one of them.
+
 The moment grows when the next request came soon after we went to sleep and is halved when it did not, as KVM's
 halt-polling does; so an idle drive polls nothing. Nobody starves: every `TURN_S` seconds of requests or polling the
 scheduler gets a real turn, in which every other task that is ready runs.
@@ -24,10 +27,13 @@ from typing import Any
 import pyfuse3
 import trio
 
+from vfs.fuse.awake import AwakeProcessors
+
 TURN_S = 0.001  # of requests or polling, then all others have a turn
 SPIN_TURN_S = 0.00005
 MOST_SPIN_S = 0.0002
 LEAST_SPIN_S = 0.00002
+AWAKE_S = 0.02  # without a request, then processors may sleep
 SOON_S = 0.0004  # a request that comes so soon after we slept would have been worth polling for
 
 
@@ -63,6 +69,7 @@ class Waiting:
         self._first = deque(first)
         self._is_polling = is_polling
         self._spin_s = 0.0
+        self._processors = AwakeProcessors()
         self._yielded = 0.0
         self._pollers: dict[int, select.poll] = {}
 
@@ -102,12 +109,22 @@ class Waiting:
 
     async def _sleep(self, fd: int) -> None:
         fell_asleep = time.perf_counter()
-        await trio.lowlevel.wait_readable(fd)
+        if self._processors.is_held:
+            with trio.move_on_after(AWAKE_S) as patience:
+                await trio.lowlevel.wait_readable(fd)
+            if patience.cancelled_caught:
+                self._processors.let_go()
+        if not self._processors.is_held:
+            await trio.lowlevel.wait_readable(fd)
         self._yielded = time.perf_counter()
         if self._yielded - fell_asleep < SOON_S:
             self._spin_s = min(MOST_SPIN_S, max(LEAST_SPIN_S, 2 * self._spin_s))
+            if self._spin_s == MOST_SPIN_S and self._is_polling:
+                self._processors.hold()
         else:
             self._spin_s = self._spin_s / 2 if self._spin_s > LEAST_SPIN_S else 0.0
+            if not self._spin_s:
+                self._processors.let_go()
 
 
 class _Trio:
