@@ -164,7 +164,6 @@ class Wish:
         self.path = path
         path.touch()
 
-    @property
     def is_held(self) -> bool:
         return any(os.path.realpath(f"/proc/self/fd/{fd}") == str(self.path) for fd in os.listdir("/proc/self/fd"))
 
@@ -187,11 +186,11 @@ async def test_processors_stay_awake_during_work_and_sleep_soon_after(
             os.write(pipe[1], b"x")
             await wait_all_tasks_blocked()
             os.read(pipe[0], 1)
-        assert wish.is_held
+        assert wish.is_held()
         assert wish.path.read_bytes() == bytes(4)
         nursery.start_soon(waiting.wait_readable, pipe[0])
         with trio.fail_after(10):
-            while wish.is_held:
+            while wish.is_held():
                 await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
 
