@@ -5,7 +5,7 @@ the medians, the drive's shares and whether each floor (`floors`) was met. Figur
 compared: the same program differs twofold from one hour to the next. Ends with 1 when a floor is missed, with 2 when a
 peer was asked for and none is there. Wants root, a mount, and a temporary folder (TMPDIR) on a real disk.
 
-    python tests/bench/compare.py [--quick] [--peer] [--write] [--no-judge]
+    python tests/bench/compare.py [--quick] [--peer] [--sleepy] [--write] [--no-judge]
 """
 
 import argparse
@@ -17,7 +17,9 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -83,15 +85,18 @@ def main() -> int:
     options.add_argument("--peer", action="store_true", help="S3QL (S3QL_BIN), rclone and s3fs as well, where present")
     options.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options.add_argument("--no-judge", action="store_true", help="end with 0 even when a floor is missed")
+    options.add_argument("--sleepy", action="store_true", help="drive and null wait for requests as pyfuse3 does")
     chosen = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sizes = workloads.QUICK if chosen.quick else workloads.Sizes()
     known, missing = peers.present() if chosen.peer else ([], [])
     said = conditions(sizes)
+    null, drive = (partial(make, not chosen.sleepy) for make in (subjects.null, subjects.drive))
+    makers: list[Callable[[], AbstractContextManager[subjects.Subject]]] = [null, drive, subjects.disk, *known]
     with ExitStack() as stack:
         # The disk comes after the drive: what the drive still does when its turn is over then slows no judged share's
         # other side but the disk's, and `settle` leaves little.
-        everyone = [stack.enter_context(make()) for make in (subjects.null, subjects.drive, subjects.disk, *known)]
+        everyone = [stack.enter_context(make()) for make in makers]
         stack.enter_context(subjects.awake_cores())
         comparison = Comparison(everyone, sizes)
         for number in range(ROUNDS):
@@ -103,7 +108,7 @@ def main() -> int:
     for sentence in (*missing, *comparison.failures):
         print(f"- {sentence}")
     if chosen.write:
-        write_section("bench", text)
+        write_section("bench-sleepy" if chosen.sleepy else "bench", text)
     if chosen.peer and not known:
         return 2
     is_missed = any(floors.verdict(row, results) == "missed" for row in floors.ROWS)

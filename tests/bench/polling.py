@@ -13,7 +13,6 @@ import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import workloads
+from bench import subjects, workloads
 from bench.page import write_section
 from kit.mounted import MountedDrive
 
@@ -30,18 +29,6 @@ SIZES = workloads.Sizes(files=1_000, folders=10)
 IDLE_S = 10.0
 MOST_IDLE_SHARE = 0.01  # of a core: the companion looks for dirty files every five seconds
 FLOORS = {"create": 2.0, "stat": 3.0}
-
-
-def drive(is_polling: bool) -> MountedDrive:
-    """A new drive, started with polling or without."""
-    home = Path(tempfile.mkdtemp(prefix="hybrid-drive-polling-"))
-    home.chmod(0o755)
-    made = MountedDrive(home / "state", home / "drive")
-    made.run_command("init", as_json=False)
-    config = made.state / "config.toml"
-    config.write_text(config.read_text().replace("polling = true ", f"polling = {str(is_polling).lower()} "))
-    made.start()
-    return made
 
 
 def used_s(made: MountedDrive) -> float:
@@ -66,7 +53,7 @@ def main() -> int:
     options.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     chosen = options.parse_args()
     with ExitStack() as stack:
-        drives = {is_polling: drive(is_polling) for is_polling in (True, False)}
+        drives = {is_polling: subjects.new_drive(is_polling) for is_polling in (True, False)}
         for made in drives.values():
             stack.callback(made.clear_away)
         rounds = [{with_: turn(made, number) for with_, made in drives.items()} for number in range(ROUNDS)]

@@ -57,10 +57,22 @@ def disk() -> Iterator[Subject]:
         yield Subject("disk", home)
 
 
+def new_drive(is_polling: bool) -> MountedDrive:
+    """A new drive that looks out for requests or sleeps at once, started."""
+    home = Path(tempfile.mkdtemp(prefix="hybrid-drive-bench-"))
+    home.chmod(0o755)
+    made = MountedDrive(home / "state", home / "drive")
+    made.run_command("init", as_json=False)
+    config = made.state / "config.toml"
+    config.write_text(config.read_text().replace("polling = true ", f"polling = {str(is_polling).lower()} "))
+    made.start()
+    return made
+
+
 @contextmanager
-def drive() -> Iterator[Subject]:
+def drive(is_polling: bool = True) -> Iterator[Subject]:
     """A new drive, its core a process as in real life."""
-    made = MountedDrive.make()
+    made = new_drive(is_polling)
     names = iter(range(1_000_000))
     try:
         yield Subject("drive", made.mount, lambda: made.cli("snapshot", "create", f"bench-{next(names)}"))
@@ -71,11 +83,12 @@ def drive() -> Iterator[Subject]:
 
 
 @contextmanager
-def null() -> Iterator[Subject]:
+def null(is_polling: bool = True) -> Iterator[Subject]:
     """The null file system, with the drive's read-ahead."""
     with scratch() as home:
         place = home / "null"
         program = [sys.executable, str(Path(__file__).with_name("null_fs.py")), str(place)]
+        program += [] if is_polling else ["--sleepy"]
         with mounted(program, place):
             device = mounted_device(place)
             Path(f"/sys/class/bdi/0:{device}/read_ahead_kb").write_text(str(READ_AHEAD_KIB))
