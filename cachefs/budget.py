@@ -25,6 +25,7 @@ FLOOR_MOST_BYTES = 2 << 30
 FLOOR_LEAST_BYTES = 32 << 20
 RECHECK_BYTES = 8 << 20
 RECHECK_S = 1.0
+SHORT_BYTES = 1 << 30
 
 
 class Budget:
@@ -40,7 +41,7 @@ class Budget:
         self._held = held
         self._left = 0  # bytes that may be admitted before the disk is asked again
         self._above_floor = 0
-        self._is_low = False
+        self._is_low = self._is_short = False
         self._floor = 0
         self._checked_s = float("-inf")
 
@@ -62,7 +63,7 @@ class Budget:
         if size_bytes > self._left or self._clock.monotonic_s() - self._checked_s > RECHECK_S:
             self._checked_s = self._clock.monotonic_s()
             free = self.free_bytes()
-            self._is_low = free < 4 * RECHECK_BYTES
+            self._is_low, self._is_short = free < 4 * RECHECK_BYTES, free < SHORT_BYTES
             self._left = min(free, max(RECHECK_BYTES, 2 * size_bytes))
 
     def admit(self, size_bytes: int) -> None:
@@ -82,3 +83,8 @@ class Budget:
         """Whether new opens should write through, so that a full disk reaches write(2) and not only close(2) (T12)."""
         self._refresh(0)
         return self._is_low
+
+    def is_short(self) -> bool:
+        """Whether freed bytes are wanted back at once."""
+        self._refresh(0)
+        return self._is_short

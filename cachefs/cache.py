@@ -66,7 +66,7 @@ class Cache:
         self._stream_ends: set[tuple[int, int]] = set()  # segment, place
         self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
-        self.cuts.is_space_short = self.budget.is_low
+        self.cuts.is_space_short = self.budget.is_short
         self.cuts.tallies += (self.segments.flush_tallies, self.counters.flush_tallies)
 
     def statistics(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kit.fake_clock import FakeClock
 
-from cachefs.budget import FLOOR_LEAST_BYTES, FLOOR_MOST_BYTES, RECHECK_BYTES, RECHECK_S, Budget
+from cachefs.budget import FLOOR_LEAST_BYTES, FLOOR_MOST_BYTES, RECHECK_BYTES, RECHECK_S, SHORT_BYTES, Budget
 from cachefs.errors import StorageFull
 
 MIB = 1 << 20
@@ -102,3 +102,15 @@ def test_low_disk_is_told_while_there_is_room_for_what_kernels_hold(
     clock.advance(RECHECK_S + 0.1)
     admitting.admit(2 * RECHECK_BYTES - 4096)
     assert admitting.is_low()
+
+
+def test_freed_bytes_are_wanted_back_long_before_the_disk_is_low(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FakeStatvfs(monkeypatch, 1 << 40, 1 << 40)
+    admitting, clock = budget(tmp_path)
+    assert not admitting.is_short()
+    disk.free = FLOOR_MOST_BYTES + SHORT_BYTES - 1
+    clock.advance(RECHECK_S + 0.1)
+    assert admitting.is_short()
+    assert not admitting.is_low()
