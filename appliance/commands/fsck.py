@@ -22,13 +22,7 @@ def fsck(repair: Repair = False, state: State = None, json: Json = False) -> Non
     """Checks the drive, running or not. Ends with 12 when something is left that is not sound."""
     places = places_of(state)
     require_drive(places)
-    report = _check(places, repair)
-    if json:
-        print_json(report)
-    else:
-        print_report(report)
-    if any(not finding.repaired for finding in report.findings):
-        raise typer.Exit(ExitCode.FINDINGS)
+    end_with(_check(places, repair), json)
 
 
 def _check(places: StatePlaces, repair: bool) -> CheckReport:
@@ -45,7 +39,17 @@ def _check(places: StatePlaces, repair: bool) -> CheckReport:
         return core.check()
 
 
-def print_report(report: CheckReport) -> None:
+def end_with(report: CheckReport, json: bool) -> None:
+    """Print a report of this command, or of `scrub`. Raises typer.Exit when something is left that is not sound."""
+    if json:
+        print_json(report)
+    else:
+        _print(report)
+    if any(not finding.repaired for finding in report.findings):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _print(report: CheckReport) -> None:
     for finding in report.findings:
         place = "" if finding.path is None else f" {printable(finding.path)}:"
         print(f"{finding.invariant}:{place} {finding.message}{' (repaired)' if finding.repaired else ''}")

@@ -4,13 +4,11 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands.fsck import print_report
+from appliance.commands.fsck import end_with
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import print_json
 from appliance.control.client import ControlClient
 from appliance.control.protocol import CheckReport
 from appliance.errors import AlreadyRunning
-from appliance.exit_codes import ExitCode
 from appliance.lock import holding
 from appliance.places import StatePlaces, require_drive
 
@@ -23,13 +21,7 @@ def scrub(sample: Sample = 100.0, state: State = None, json: Json = False) -> No
     """Reads the bytes of all files and snapshots, running or not, and names what is damaged. Ends with 12 if any is."""
     places = places_of(state)
     require_drive(places)
-    report = _scrub(places, sample)
-    if json:
-        print_json(report)
-    else:
-        print_report(report)
-    if report.findings:
-        raise typer.Exit(ExitCode.FINDINGS)
+    end_with(_scrub(places, sample), json)
 
 
 def _scrub(places: StatePlaces, percent: float) -> CheckReport:
