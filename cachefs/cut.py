@@ -121,12 +121,19 @@ class Cuts:
         """
         if self.broken is not None:  # a later batch would lie behind one that is missing
             raise self.broken
+        self.flush_rows()
+        if with_tallies:
+            self._flush_tallies()
+        self._write_out()
+
+    def flush_rows(self) -> None:
+        """Write the rows that changed in memory, as statements of the open transaction; tallies may be behind."""
         for flush in self.flushers:
             flush()
-        if with_tallies:
-            for flush in self.tallies:
-                flush()
-        self._write_out()
+
+    def _flush_tallies(self) -> None:
+        for flush in self.tallies:
+            flush()
 
     def _write_out(self, carried: Sequence[CarriedWrite] = (), *, is_marked: bool = False) -> None:
         pending = self._database.pending
@@ -273,47 +280,49 @@ class Cuts:
 
         Raises StorageBroken.
         """
-        in_thread = trio.to_thread.run_sync
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
-        self._syncs.is_under_way = True
         try:
-            await self._syncs.bytes_and_sums()
-            if self._following is None:
-                self._following = await in_thread(self._make_log, limiter=self._syncs.threads)
-            is_wal_long = self._is_wal_long()
-            if is_wal_long:  # most of it while operations go on, so that little is left to do behind the gate
-                await in_thread(self._database.checkpoint, limiter=self._syncs.threads)
-            await self.gate.close()
-            try:
-                if self._segments.has_unsynced() or self._segments.sums.has_changed():
-                    await self._syncs.bytes_and_sums()
-                old, freed = self._commit(is_wal_long)
-                if is_wal_long:
-                    await in_thread(self._shorten_wal, limiter=self._syncs.threads)
-            finally:
-                self.gate.open()
-            if not is_wal_long:
-                await in_thread(self._make_durable, limiter=self._syncs.threads)
+            with self._syncs.round():
+                old, freed = await self._cut_durably()
         except BaseException as error:
             self._cut_waiters.extend(cut_waiters)
             self._sync_waiters.extend(sync_waiters)
             if isinstance(error, (StorageBroken, OSError)):
                 raise self._break(error) from error
             raise
-        finally:
-            self._syncs.is_under_way = False
         self.last_cut_ns = self._clock.now_ns()
         for event in (*cut_waiters, *sync_waiters):
             event.set()
         self._segments.free_queue.made_durable(freed)
-        await in_thread(self._tidy, old, limiter=self._syncs.threads)
+        await trio.to_thread.run_sync(self._tidy, old, limiter=self._syncs.threads)
         if self._segments.free_queue.is_long() or self.is_space_short():
             await self._reclaim()
 
+    async def _cut_durably(self) -> tuple[IntentLog | None, list[Freed]]:
+        """Steps 1 to 6. Returns the log that the cut makes needless, and the ranges it has freed."""
+        in_thread = partial(trio.to_thread.run_sync, limiter=self._syncs.threads)
+        await self._syncs.bytes_and_sums()
+        if self._following is None:
+            self._following = await in_thread(self._make_log)
+        is_wal_long = self._is_wal_long()
+        if is_wal_long:  # most of it while operations go on, so that little is left to do behind the gate
+            await in_thread(self._database.checkpoint)
+        await self.gate.close()
+        try:
+            if self._segments.has_unsynced() or self._segments.sums.has_changed():
+                await self._syncs.bytes_and_sums()
+            old, freed = self._commit(is_wal_long)
+            if is_wal_long:
+                await in_thread(self._shorten_wal)
+        finally:
+            self.gate.open()
+        if not is_wal_long:
+            await in_thread(self._make_durable)
+        return old, freed
+
     def _is_idle(self) -> bool:
-        for flush in self.flushers:
-            flush()
+        self.flush_rows()
         return not self._database.pending and not self._rows and not self._syncs.unsynced_bytes
 
     def _is_wal_long(self) -> bool:
@@ -325,12 +334,10 @@ class Cuts:
         self._database.checkpoint()
 
     def _commit(self, is_wal_long: bool) -> tuple[IntentLog | None, list[Freed]]:
-        for flush in self.flushers:
-            flush()
+        self.flush_rows()
         cut = self._counters.next("cut")
         self._counters.flush()
-        for flush in self.tallies:
-            flush()
+        self._flush_tallies()
         following, self._following = self._following, None
         assert following is not None
         assert following.cut == cut

@@ -288,9 +288,8 @@ class Segments:
         """What the disk gives for all segments (st_blocks): places are larger than what is written to them."""
         total = 0
         for segment in self._open.values():
-            if (
-                segment.unsynced or segment.allocated == UNKNOWN
-            ):  # the others have not changed: a full disk has thousands
+            # The others have not changed, and a full disk has thousands.
+            if segment.unsynced or segment.allocated == UNKNOWN:
                 segment.allocated = os.fstat(segment.fd).st_blocks * 512
             total += segment.allocated
         return total

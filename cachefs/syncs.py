@@ -78,9 +78,8 @@ class Syncs:
         def sync(unsynced: list[Segment]) -> None:
             files = sums.write(taken)
             self.segments(unsynced)
-            with self._trusting():
-                for fd in files:
-                    self._disk.sync(fd)
+            for fd in files:
+                self.file(fd)
 
         try:
             await self.bytes_by(sync)
@@ -104,8 +103,7 @@ class Syncs:
         """These segments; then the log, with a mark that names the first `length` bytes of it. Raises OSError."""
         self.segments(unsynced)
         intents.mark(length)
-        with self._trusting():
-            intents.sync()
+        self.log(intents)
 
     def log(self, intents: IntentLog) -> None:
         """An intent log that ends in a mark. Raises OSError."""

@@ -49,9 +49,8 @@ class Contents:
         self._fresh: set[int] = set()  # contents that have no rows yet
         self._released: set[int] = set()
         self._replaced = 0  # since the last flush
-        self._gone_places: dict[
-            tuple[int, int], int
-        ] = {}  # how far `remove_gone_step` is; lost at a start, and no harm
+        # How far `remove_gone_step` is with a content, for an epoch. Lost at a start, and no harm.
+        self._gone_places: dict[tuple[int, int], int] = {}
 
     def create(self) -> int:
         """A new, empty content."""

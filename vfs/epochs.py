@@ -40,8 +40,7 @@ class Epochs:
             self._cuts.gate.open()
 
     def _advance_now(self, record: Callable[[Epoch], None]) -> Epoch:
-        for flush in self._cuts.flushers:
-            flush()
+        self._cuts.flush_rows()
         ended = self.current
         with self._database.operation:
             record(ended)
