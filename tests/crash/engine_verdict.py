@@ -2,11 +2,14 @@
 
 The recovered drive must show the state after one single step: none older than what was promised, none newer than what
 was begun. Its names, links, sizes and snapshots are exactly those of that step. Its bytes are too, except where another
-step since the promise wrote in place: there each byte must be one that the file had in that time. Every snapshot shows
-its own step, byte for byte, without exception. And `vfs.check` finds nothing.
+step since the promise wrote in place: there each byte must be one that the file had in that time. A large write goes to
+the disk piece by piece, so of the step that was under way it may show a part: the file ends somewhere between its old
+and its new end. Every snapshot shows its own step, byte for byte, without exception. And `vfs.check` finds nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from crash.engine_workload import Begun, Promised, State
@@ -54,7 +57,7 @@ async def losses(built: DriveBuilder, states: Sequence[State], promise: Promise)
     candidates = states[promise.oldest : promise.newest + 1]
     kept = {snapshot.name for snapshot in built.drive.snapshots.all()}
     wrong = ["names, links, sizes or snapshots are of no step that may be found"]
-    for state in candidates:
+    for state in (*candidates, *_under_way(candidates, found)):
         if _shape(state.files, state.folders, state.contents) == _shape(*found) and kept == set(state.kept):
             wrong = _wrong_bytes(found, state, candidates)
             if not wrong:
@@ -74,6 +77,19 @@ def _shape(files: dict[str, int], folders: frozenset[str], contents: dict[int, b
     for path, file in files.items():
         linked.setdefault(file, []).append(path)
     return folders, {tuple(sorted(paths)): len(contents[file]) for file, paths in linked.items()}
+
+
+def _under_way(candidates: Sequence[State], found: Found) -> Iterator[State]:
+    """What may be found of steps that change the size of a file while they have written only a part of it."""
+    for before, after in pairwise(candidates):
+        for path, ino in found.files.items():
+            file, size = after.files.get(path), len(found.contents[ino])
+            if file is None or file not in before.contents or before.files.get(path) != file:
+                continue
+            old, new = before.contents[file], after.contents[file]
+            if min(len(old), len(new)) < size < max(len(old), len(new)):
+                longer = max(old, new, key=len)
+                yield replace(after, contents={**after.contents, file: longer[:size]})
 
 
 async def _live_tree(built: DriveBuilder) -> Found:
