@@ -1,0 +1,143 @@
+"""What can go wrong with bytes in a place we do not trust.
+
+    CloudError
+    └── StoreError               a store did not do what it was asked; the text is a sentence for the drive's owner
+        ├── StoreUnavailable     no answer, or one that says "not now"                                  retryable
+        │   ├── ConnectionStale      a kept connection turned out to be dead: ask again at once         retryable
+        │   └── StoreThrottled       asked too fast: not before `retry_after_s`                         retryable
+        ├── UploadDamaged        what arrived is not what was sent; it does not count                   retryable
+        ├── StoreDenied          the store knows us not, or not for this
+        ├── StoreMisconfigured   address, bucket, clock, certificate or disk are not what we need
+        ├── StoreFull            no room left there
+        ├── ObjectMissing        the store says that there is no such object: no proof, nothing is deleted for it
+        ├── ObjectExists         create-only, and somebody was first
+        └── RangeBeyondEnd       the object is shorter than what was asked for
+
+`is_retryable` says whether the same call may succeed when it is made again, unchanged, a little later. Everything else
+wants a person, or a decision of the caller. What may be made twice, and what a failed call may have done all the same,
+stands in `cloud_tier.object_store`.
+"""
+
+from typing import ClassVar
+
+
+class CloudError(Exception):
+    """Base of everything raised by cloud_tier."""
+
+
+class StoreError(CloudError):
+    """A store did not do what it was asked.
+
+    `detail` is the cause in the words of whoever noticed it. The text is a sentence on what happened, what still works
+    and what to do; the classes below bring it along.
+    """
+
+    is_retryable: ClassVar[bool] = False
+    happened: ClassVar[str] = "The cloud store failed"
+    advice: ClassVar[str] = "What is on this machine can be used as ever; `hybrid-drive doctor` says more."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{self.happened}: {detail.rstrip('.')}. {self.advice}")
+        self.detail = detail
+
+
+class StoreUnavailable(StoreError):
+    """No answer in time, a broken connection, or an answer that says that the trouble is the store's own."""
+
+    is_retryable = True
+    happened = "The cloud store cannot be reached or does not answer"
+    advice = (
+        "What is on this machine can be used as ever and uploads wait; they go on by themselves. "
+        "If it lasts, look at the internet line, or at the disk if the store is one."
+    )
+
+
+class ConnectionStale(StoreUnavailable):
+    """The connection ended before an answer came, as one does that lay idle for too long."""
+
+
+class StoreThrottled(StoreUnavailable):
+    """The store wants fewer requests. `retry_after_s`: how long it asked us to wait; 0 when it did not say."""
+
+    happened = "The cloud store asks us to slow down"
+    advice = "Nothing needs to be done: uploads go on, more slowly."
+
+    def __init__(self, detail: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class UploadDamaged(StoreError):
+    """The store holds, or was about to hold, other bytes than were sent. The local copy stays what counts."""
+
+    is_retryable = True
+    happened = "An upload was damaged on its way"
+    advice = (
+        "Nothing is lost: the copy on this machine is kept and sent again. "
+        "If it happens often, suspect the network hardware or the store."
+    )
+
+
+class StoreDenied(StoreError):
+    """The credentials are missing, wrong, expired, or not good for this."""
+
+    happened = "The cloud store refuses us"
+    advice = (
+        "What is on this machine can be used as ever, but nothing new reaches the cloud. "
+        "Check the access key and its rights: reading, writing, listing and deleting."
+    )
+
+
+class StoreMisconfigured(StoreError):
+    """What was configured cannot work as it is: address, bucket, region, clock, certificate, or a disk's abilities."""
+
+    happened = "The cloud store cannot be used as it is configured"
+    advice = (
+        "What is on this machine can be used as ever, but nothing new reaches the cloud. "
+        "Check the store's address in the configuration."
+    )
+
+
+class StoreFull(StoreError):
+    """The disk or the quota behind the store is used up."""
+
+    happened = "The cloud store is full"
+    advice = (
+        "What is on this machine can be used as ever, but nothing new reaches the cloud. "
+        "Make room there, raise the quota, or keep fewer snapshots."
+    )
+
+
+class ObjectMissing(StoreError):
+    """The store says that it has no object of this name. A store may be wrong, or late."""
+
+    happened = "The cloud store lacks an object"
+    advice = "Nothing else is touched because of it; `hybrid-drive scrub` tells which files it belongs to."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class ObjectExists(StoreError):
+    """A create-only put found an object of this name. It was left as it is."""
+
+    happened = "The cloud store already has an object"
+    advice = "It was left as it is."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class RangeBeyondEnd(StoreError):
+    """The object ends before the range does: it is not the object that was written. Never a short answer instead."""
+
+    happened = "An object in the cloud store is shorter than it was when it was written"
+    advice = "Nothing wrong was served; `hybrid-drive scrub` tells which files it belongs to."
+
+    def __init__(self, name: str, start: int, length: int | None, size_bytes: int) -> None:
+        asked = f"from byte {start}" if length is None else f"{length} bytes from byte {start}"
+        super().__init__(f"{name} has {size_bytes} bytes, asked for were those {asked}")
+        self.name = name
+        self.size_bytes = size_bytes
