@@ -311,7 +311,8 @@ class Cuts:
         await self.gate.close()
         try:
             if self._segments.has_unsynced() or self._segments.sums.has_changed():
-                await self._syncs.bytes_and_sums()
+                with self.gate.shared():  # a snapshot writes rows, and no bytes
+                    await self._syncs.bytes_and_sums()
             old, freed = self._commit(is_wal_long)
             if is_wal_long:
                 await in_thread(self._shorten_wal)

@@ -2,12 +2,18 @@
 
 Code between two awaits is atomic, so most operations need only look at `is_closed`. One that awaits in the middle (a
 large write in a thread) stands inside while it does: `with gate.inside():`.
+
+Who needs no more than such a moment, for something that does not await, need not wait until another closer is done:
+`while_still` comes in behind his gate where he shares it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 
 class Gate:
@@ -18,6 +24,8 @@ class Gate:
         self._inside = 0
         self._opened = trio.Event()
         self._emptied: trio.Event | None = None
+        self.is_shared = False
+        self._changed = trio.Event()  # shared, or open
 
     async def wait_open(self) -> None:
         """Return at a moment when the gate is open. A checkpoint only if it is closed."""
@@ -40,7 +48,7 @@ class Gate:
         while self.is_closed:
             await self._opened.wait()
         self.is_closed = True
-        self._opened = trio.Event()
+        self._opened, self._changed = trio.Event(), trio.Event()
         if self._inside:
             self._emptied = trio.Event()
             try:
@@ -55,3 +63,27 @@ class Gate:
         """Let operations in again."""
         self.is_closed = False
         self._opened.set()
+        self._changed.set()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Around a wait of the closer, behind the closed gate, during which others may act by `while_still`."""
+        self.is_shared = True
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self.is_shared = False
+            self._changed = trio.Event()
+
+    async def while_still(self, act: Callable[[], T]) -> T:
+        """Call `act` at a moment when nobody is inside, and return what it returns."""
+        while self.is_closed and not self.is_shared:
+            await self._changed.wait()
+        if self.is_closed:
+            return act()
+        await self.close()
+        try:
+            return act()
+        finally:
+            self.open()

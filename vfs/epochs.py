@@ -2,7 +2,8 @@
 
 Advancing costs the same whatever the drive holds: what is in memory is written out, the counter goes up, and from then
 on the first change to an older row leaves a copy behind (the triggers of `schema.sql`). Running writes must have
-drained first (T5), so the epoch advances behind the gate.
+drained first (T5), so the epoch advances behind the gate; also behind that of a cut that is syncing the last bytes,
+because what the rows of the advance name was written before, and so is synced.
 """
 
 from collections.abc import Callable
@@ -33,11 +34,7 @@ class Epochs:
 
     async def advance(self, record: Callable[[Epoch], None]) -> Epoch:
         """End the current epoch and return it. `record` writes the row that keeps it, in the same operation."""
-        await self._cuts.gate.close()
-        try:
-            return self._advance_now(record)
-        finally:
-            self._cuts.gate.open()
+        return await self._cuts.gate.while_still(lambda: self._advance_now(record))
 
     def _advance_now(self, record: Callable[[Epoch], None]) -> Epoch:
         self._cuts.flush_rows()

@@ -108,6 +108,11 @@ class Snapshots:
             raise InvalidArgument(
                 "a label is 1 to 100 letters, digits, dots, dashes or underscores, a letter or digit first"
             )
+        async with self._creating:
+            await self._wait_for_fresh_second()
+            return await self._create_now(label, is_held)
+
+    async def _create_now(self, label: str | None, is_held: bool) -> Snapshot:
         made: list[Snapshot] = []
 
         def record(epoch: Epoch) -> None:
@@ -122,10 +127,8 @@ class Snapshots:
             )
             made.append(Snapshot(number, epoch, name, label, now, is_held))
 
-        async with self._creating:
-            await self._wait_for_fresh_second()
-            await self._epochs.advance(record)
-            self._remember(made[0])
+        await self._epochs.advance(record)
+        self._remember(made[0])
         return made[0]
 
     async def _wait_for_fresh_second(self) -> None:

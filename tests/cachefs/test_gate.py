@@ -51,6 +51,30 @@ async def test_operation_waits_for_the_gate_to_open(autojump_clock: MockClock) -
     assert order == ["opens", "operation"]
 
 
+async def test_what_needs_a_still_moment_comes_in_behind_a_shared_gate(autojump_clock: MockClock) -> None:
+    gate, order = Gate(), list[str]()
+
+    async def closer() -> None:
+        await gate.close()
+        order.append("closed")
+        await trio.sleep(1)
+        with gate.shared():
+            await trio.sleep(1)
+        order.append("alone again")
+        await trio.sleep(1)
+        gate.open()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(closer)
+        await wait_all_tasks_blocked()
+        await gate.while_still(lambda: order.append("first"))
+        assert gate.is_closed
+        await trio.sleep(1.5)
+        await gate.while_still(lambda: order.append("second"))
+        assert not gate.is_closed
+    assert order == ["closed", "first", "alone again", "second"]
+
+
 async def test_second_closer_waits_for_the_first(autojump_clock: MockClock) -> None:
     gate = Gate()
     await gate.close()

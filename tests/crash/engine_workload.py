@@ -99,15 +99,25 @@ class Worker:
             self._is_waiting = False
 
     def _while_syncing(self, path: Any) -> None:
-        if not self._is_waiting or self._built.drive.cuts.gate.is_closed or self._chance.random() < 0.5:
+        gate = self._built.drive.cuts.gate
+        if not self._is_waiting or self._chance.random() < 0.5:
+            return
+        if gate.is_closed:
+            if gate.is_shared:
+                self._snapshot_while_still()
             return
         # Small changes never wait behind an open gate, so they can be made from here, in the middle of a sync.
         change: Any = self._chance.choice((self._write_new, self._overwrite, self._append, self._replace_small))(100)
-        with contextlib.suppress(StopIteration):
-            change.send(None)
-            raise AssertionError("a small change waited")
+        _without_waiting(change)
         if self._chance.random() < 0.5:
             self._close_point()
+
+    def _snapshot_while_still(self) -> None:
+        """Behind the gate of a cut that syncs the last bytes."""
+        name, step = self._begin_snapshot()
+        _without_waiting(self._built.drive.snapshots._create_now(None, False))
+        assert name in {snapshot.name for snapshot in self._built.drive.snapshots.all()}
+        self._disk.fact(Promised(step, "closed"))
 
     async def _restart(self) -> None:
         """The core dies, or is stopped, and comes back; what was closed before is durable once it serves again."""
@@ -268,13 +278,18 @@ class Worker:
         self._built.clone(path, new)
 
     async def _snapshot(self) -> None:
+        name, step = self._begin_snapshot()
+        made = await self._built.snapshot()
+        assert made.name == name
+        self._disk.fact(Promised(step, "closed"))
+
+    def _begin_snapshot(self) -> tuple[str, int]:
+        """Its name, and the number of the step that makes it."""
         self._built.clock.advance(1)  # a second is the name of one snapshot only
         name = self._built.next_snapshot_name()
         step = len(self.states) - 1
         self._begin(replace(self.now, kept={**self.now.kept, name: step}))
-        made = await self._built.snapshot()
-        assert made.name == name
-        self._disk.fact(Promised(step + 1, "closed"))
+        return name, step + 1
 
     async def _delete_snapshot(self) -> None:
         if self.now.kept:
@@ -282,3 +297,10 @@ class Worker:
             self._begin(replace(self.now, kept={n: s for n, s in self.now.kept.items() if n != name}))
             await self._built.drive.cuts.gate.wait_open()
             self._built.drive.snapshots.delete(name)
+
+
+def _without_waiting(change: Any) -> None:
+    """Run something to its end that never waits at this moment."""
+    with contextlib.suppress(StopIteration):
+        change.send(None)
+        raise AssertionError("a small change waited")
