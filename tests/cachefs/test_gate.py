@@ -68,10 +68,8 @@ async def test_what_needs_a_still_moment_comes_in_behind_a_shared_gate(autojump_
         nursery.start_soon(closer)
         await wait_all_tasks_blocked()
         await gate.while_still(lambda: order.append("first"))
-        assert gate.is_closed
         await trio.sleep(1.5)
         await gate.while_still(lambda: order.append("second"))
-        assert not gate.is_closed
     assert order == ["closed", "first", "alone again", "second"]
 
 
