@@ -1,21 +1,37 @@
 """What can go wrong with bytes in a place we do not trust.
 
     CloudError
-    └── StoreError               a store did not do what it was asked; the text is a sentence for the drive's owner
-        ├── StoreUnavailable     no answer, or one that says "not now"                                  retryable
-        │   ├── ConnectionStale      a kept connection turned out to be dead: ask again at once         retryable
-        │   └── StoreThrottled       asked too fast: not before `retry_after_s`                         retryable
-        ├── UploadDamaged        what arrived is not what was sent; it does not count                   retryable
-        ├── StoreDenied          the store knows us not, or not for this
-        ├── StoreMisconfigured   address, bucket, clock, certificate or disk are not what we need
-        ├── StoreFull            no room left there
-        ├── ObjectMissing        the store says that there is no such object: no proof, nothing is deleted for it
-        ├── ObjectExists         create-only, and somebody was first
-        └── RangeBeyondEnd       the object is shorter than what was asked for
+    ├── StoreError               a store did not do what it was asked; the text is a sentence for the drive's owner
+    │   ├── StoreUnavailable     no answer, or one that says "not now"                                  retryable
+    │   │   ├── ConnectionStale      a kept connection turned out to be dead: ask again at once         retryable
+    │   │   └── StoreThrottled       asked too fast: not before `retry_after_s`                         retryable
+    │   ├── UploadDamaged        what arrived is not what was sent; it does not count                   retryable
+    │   ├── StoreDenied          the store knows us not, or not for this
+    │   ├── StoreMisconfigured   address, bucket, clock, certificate or disk are not what we need
+    │   ├── StoreFull            no room left there
+    │   ├── ObjectMissing        the store says that there is no such object: no proof, nothing is deleted for it
+    │   ├── ObjectExists         create-only, and somebody was first
+    │   └── RangeBeyondEnd       the object is shorter than what was asked for
+    ├── SealedError              a sealed object cannot be opened: the same bytes will give the same answer
+    │   ├── UnknownFormat        it is something else, or of a newer version of the format
+    │   ├── WrongDrive           it belongs to another drive
+    │   ├── WrongKey             it was sealed under a generation of keys that is not at hand
+    │   ├── PackDamaged          header, index or end of a pack are not what was written
+    │   ├── RecordDamaged        a record of a pack is not what was written, or lies in the wrong place
+    │   └── EncodingFailed       what was just encoded does not decode to what went in: it must not be stored
+    └── KeysError                the drive's keys cannot be had, or changed, in this way
+        ├── WrongPassphrase      no wrap opens with it
+        ├── WrapRevoked          it did open the drive once
+        ├── WrongKit             the kit is sound and belongs to another drive
+        ├── KitDamaged           the kit was mistyped or is not whole; `where` names the group
+        ├── RingDamaged          the key ring is not what a holder of the keys wrote
+        ├── RingRolledBack       the key ring is older than the one seen before, or does not continue it
+        ├── LastWrap             nobody could open the drive any more
+        └── KeyFileRefused       the key file is missing, damaged, or readable by others
 
-`is_retryable` says whether the same call may succeed when it is made again, unchanged, a little later. Everything else
-wants a person, or a decision of the caller. What may be made twice, and what a failed call may have done all the same,
-stands in `cloud_tier.object_store`.
+`is_retryable` says whether the same call to a store may succeed when it is made again, unchanged, a little later.
+Everything else wants a person, or a decision of the caller. What may be made twice, and what a failed call may have
+done all the same, stands in `cloud_tier.object_store`.
 """
 
 from typing import ClassVar
@@ -141,3 +157,71 @@ class RangeBeyondEnd(StoreError):
         super().__init__(f"{name} has {size_bytes} bytes, asked for were those {asked}")
         self.name = name
         self.size_bytes = size_bytes
+
+
+class SealedError(CloudError):
+    """A sealed object cannot be opened."""
+
+
+class UnknownFormat(SealedError):
+    """Not an object of ours, or one that this version of the program cannot read."""
+
+
+class WrongDrive(SealedError):
+    """The object belongs to another drive."""
+
+
+class WrongKey(SealedError):
+    """The generation of keys under which the object was sealed is not at hand."""
+
+
+class PackDamaged(SealedError):
+    """Header, index or trailer of a pack are not what was written."""
+
+
+class RecordDamaged(SealedError):
+    """A record of a pack is not what was written, or not the one that was asked for."""
+
+
+class EncodingFailed(SealedError):
+    """What was encoded does not decode to what went in: memory or processor made a mistake."""
+
+
+class KeysError(CloudError):
+    """The drive's keys cannot be had, or changed, in this way."""
+
+
+class WrongPassphrase(KeysError):
+    """No wrap of the ring opens with this passphrase."""
+
+
+class WrapRevoked(KeysError):
+    """The passphrase, kit or key file opened the drive once and was revoked since."""
+
+
+class WrongKit(KeysError):
+    """The kit is sound, but belongs to another drive."""
+
+
+class KitDamaged(KeysError):
+    """The kit cannot be read. `where`: the line and group that is wrong, for the one who types it; '' = not known."""
+
+    def __init__(self, what: str, where: str = "") -> None:
+        super().__init__(what)
+        self.where = where
+
+
+class RingDamaged(KeysError):
+    """The key ring is not what somebody who holds the drive's keys wrote."""
+
+
+class RingRolledBack(KeysError):
+    """The key ring is older than the one this machine has seen, or does not continue it."""
+
+
+class LastWrap(KeysError):
+    """Revoking this wrap would leave nobody who can open the drive."""
+
+
+class KeyFileRefused(KeysError):
+    """The key file cannot be used."""
