@@ -23,6 +23,8 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
+import trio
+
 from cloud_tier.errors import RangeBeyondEnd
 
 PAGE_OBJECTS = 1000  # what S3 lists, and deletes, in one request
@@ -62,9 +64,10 @@ class ObjectStore(Protocol):
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
         """Make the object hold `body`, whole or not at all; durable when this returns.
 
-        The bytes that arrived were compared with those that were sent (UploadDamaged). With `if_absent`, raises
+        What arrived over a network was compared with what was sent (UploadDamaged). With `if_absent`, raises
         ObjectExists when the name is taken, also by one of two that try at once; only where the probe says that the
-        store can (`Capabilities.conditional_create`), others overwrite. `body` must not change meanwhile.
+        store can (`Capabilities.conditional_create`): others overwrite, or raise StoreMisconfigured. `body` must not
+        change meanwhile.
         """
         ...
 
@@ -82,7 +85,10 @@ class ObjectStore(Protocol):
         ...
 
     async def delete(self, names: Sequence[str]) -> None:
-        """Remove these objects; those that are not there are no error. After a failure some may be gone, others not."""
+        """Remove these objects for good; those that are not there are no error.
+
+        After a failure some may be gone and others not.
+        """
         ...
 
     async def list_page(self, prefix: str, after: str = "") -> Page:
@@ -130,12 +136,18 @@ def list_objects(store: ObjectStore, prefix: str, after: str = "") -> AsyncItera
     return _Listing(store, prefix, after)
 
 
-def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one that every store can keep: words of `[0-9a-z.-]` between slashes.
+def is_name(name: str) -> bool:
+    """Whether every store can keep an object under this name: words of `[0-9a-z.-]` between slashes.
 
-    No word begins with a dot (a directory keeps its own things under such names). No name may be another one's folder.
+    No word begins with a dot (a directory keeps its own things under such names). No name may be another one's folder,
+    which nobody checks.
     """
-    if len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+    return len(name) <= MAX_NAME_LENGTH and _NAME.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError unless `name` is one that every store can keep."""
+    if not is_name(name):
         raise ValueError(f"not a name of an object: {name!r}")
 
 
@@ -149,6 +161,12 @@ def check_range(start: int, length: int | None) -> None:
     """Raises ValueError unless the range is one that a store can be asked for."""
     if start < 0 or (length is not None and length < 1):
         raise ValueError(f"not a range: {length} bytes from {start}")
+
+
+def wait_in_thread(pace: Pace, size_bytes: int) -> None:
+    """Wait for `pace` in a thread of trio's. Raises trio.Cancelled when nobody waits for the thread any more."""
+    trio.from_thread.check_cancelled()
+    trio.from_thread.run(pace, size_bytes)
 
 
 def cut_range(name: str, size_bytes: int, start: int, length: int | None) -> tuple[int, int]:
