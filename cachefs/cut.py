@@ -174,8 +174,8 @@ class Cuts:
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
         if self._log is not None and self.broken is None and self._syncs.can_carry():
-            self.log(with_tallies=False)
-            if self._log.is_durable and not self._syncs.carried:
+            self.flush_rows()
+            if self._log.is_durable and not self._database.pending and not self._syncs.carried:
                 return
             if not self._syncs.takes_detour():
                 self._write_out(self._syncs.carried.take(), is_marked=True)

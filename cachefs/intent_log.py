@@ -30,6 +30,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,7 @@ class IntentLog:
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()  # a mark comes from the thread that synced, batches come from the loop
         self.length = self._bytes_from = len(header)
+        self._room_end = ROOM_BYTES
         self._marked = 0
         self._durable = 0
 
@@ -105,6 +107,7 @@ class IntentLog:
                 self._write(b"".join(pieces))
             if is_marked:
                 self._marked = self.length
+                self._make_room()
 
     def mark(self, length: int) -> None:
         """Append a mark after a sync of all segments: all before `length` is durable once `sync` returned."""
@@ -114,6 +117,7 @@ class IntentLog:
             self._write(self._record(MARK, _MARK.pack(length, length)))
             if is_last:
                 self._marked = self.length
+            self._make_room()
 
     def sync(self) -> None:
         """Make the file durable. Blocks on the disk."""
@@ -136,6 +140,14 @@ class IntentLog:
     def _write(self, data: bytes) -> None:
         self._disk.pwrite(self._fd, data, self.length)
         self.length += len(data)
+
+    def _make_room(self) -> None:
+        # The sync that comes now pays for a longer file in any case; those after it then do not.
+        if self.length <= self._room_end:
+            return
+        with suppress(OSError):  # a full disk: the log has its reserve, its room has not
+            self._disk.pwrite(self._fd, bytes(ROOM_BYTES), self.length)
+            self._room_end = self.length + ROOM_BYTES
 
 
 class Record(NamedTuple):

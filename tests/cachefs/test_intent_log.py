@@ -223,6 +223,22 @@ def test_file_is_as_documented(log: IntentLog) -> None:
     assert not any(data[63:])
 
 
+def test_room_is_made_ahead_again_so_that_few_syncs_change_the_files_size(log: IntentLog) -> None:
+    sizes = []
+    for number in range(300):
+        log.append([(INSERT, (number, b"x" * 5000))], is_marked=True)
+        sizes.append(log.path.stat().st_size)
+        assert sizes[-1] >= log.length
+    assert len(set(sizes)) <= 1 + 300 * 5100 // ROOM_BYTES
+
+
+def test_batches_behind_made_room_come_back(database: Database, log: IntentLog) -> None:
+    for number in range(150):
+        log.append([(INSERT, (f"{number}", b"x" * 5000))], is_marked=True)
+    assert log.length > 2 * ROOM_BYTES
+    assert replay(database, log.path, CUT, ELSEWHERE)[0] == 150
+
+
 def test_log_is_never_written_over(tmp_path: Path, log: IntentLog) -> None:
     with pytest.raises(FileExistsError):
         IntentLog(RealDisk(), tmp_path, CUT, HERE)
