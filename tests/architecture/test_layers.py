@@ -21,8 +21,8 @@ MAY_IMPORT = {
 # For each of these, the files (or folders) that alone may use it.
 ONLY_IN = {
     "apsw": ("cachefs/",),
-    "boto3": ("cloud_tier/s3_store.py",),
-    "botocore": ("cloud_tier/s3_store.py",),
+    "boto3": (),
+    "botocore": ("cloud_tier/s3_client.py", "cloud_tier/s3_store.py"),
     "pyfuse3": ("vfs/fuse/", "agent/mount_fuse.py"),
     "winfspy": ("agent/mount_windows.py",),
     "nicegui": ("ui/",),

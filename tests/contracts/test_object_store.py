@@ -4,10 +4,10 @@ import random
 
 import pytest
 import trio
-from contracts.conftest import Subject
+from contracts.subjects import Subject
 
 from cloud_tier.errors import ObjectExists, ObjectMissing, RangeBeyondEnd
-from cloud_tier.object_store import PAGE_OBJECTS, ObjectInfo, Page, list_objects
+from cloud_tier.object_store import ObjectInfo, Page, list_objects
 
 BODY = random.Random(7).randbytes(1000)
 BIG = random.Random(8).randbytes((16 << 20) + 123)
@@ -119,9 +119,8 @@ async def test_put_again_with_the_same_bytes_changes_nothing(subject: Subject) -
     assert await all_names(subject, "") == ["a"]
 
 
+@pytest.mark.creates_only
 async def test_create_only_leaves_what_is_there(subject: Subject) -> None:
-    if not subject.creates_only:
-        return
     await subject.store.put("lease/000001", b"first", if_absent=True)
     with pytest.raises(ObjectExists) as caught:
         await subject.store.put("lease/000001", b"second", if_absent=True)
@@ -129,9 +128,8 @@ async def test_create_only_leaves_what_is_there(subject: Subject) -> None:
     assert await subject.store.get("lease/000001") == b"first"
 
 
+@pytest.mark.creates_only
 async def test_one_of_two_who_create_at_once_wins(subject: Subject) -> None:
-    if not subject.creates_only:
-        return
     outcomes: dict[str, list[bytes]] = {"won": [], "lost": []}
 
     async def create(body: bytes) -> None:
@@ -177,12 +175,12 @@ async def test_listing_is_sorted_by_name_and_bounded_by_prefix_and_after(subject
 
 
 async def test_listing_of_more_than_a_page_is_whole(subject: Subject) -> None:
-    names = [f"log/{number:06d}" for number in range(PAGE_OBJECTS + 5)]
+    names = [f"log/{number:06d}" for number in range(subject.page_objects + 5)]
     async with trio.open_nursery() as nursery:
         for some in range(8):
             nursery.start_soon(put_all, subject, names[some::8])
     page = await subject.store.list_page("log/")
-    assert [info.name for info in page.objects] == names[:PAGE_OBJECTS]
+    assert [info.name for info in page.objects] == names[: subject.page_objects]
     assert not page.is_last
     assert await all_names(subject, "log/") == names
     await subject.store.delete(names)

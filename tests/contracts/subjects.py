@@ -1,0 +1,13 @@
+"""What a test of the contract is given."""
+
+from dataclasses import dataclass
+
+from cloud_tier.object_store import PAGE_OBJECTS, ObjectStore
+
+
+@dataclass
+class Subject:
+    """An empty store, and how many objects a page of its listings holds."""
+
+    store: ObjectStore
+    page_objects: int = PAGE_OBJECTS
