@@ -200,24 +200,26 @@ CREATE TABLE jobs (
     error         TEXT
 );
 
+-- OR FAIL, because with the default, ABORT, SQLite copies every page that a DELETE touches, to take back half a statement:
+-- three times the cost of the row. An operation is a savepoint anyway, and a history key cannot be there already.
 CREATE TRIGGER inodes_change BEFORE UPDATE ON inodes WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN
-    INSERT INTO inodes_history SELECT ino, (SELECT epoch FROM clock), since, actor_id, mode, uid, gid, nlink, size, mapped, content,
+    INSERT OR FAIL INTO inodes_history SELECT ino, (SELECT epoch FROM clock), since, actor_id, mode, uid, gid, nlink, size, mapped, content,
         rdev, atime_ns, mtime_ns, ctime_ns, btime_ns, xattr_set, next_cookie, target FROM inodes WHERE ino = old.ino;
 END;
 CREATE TRIGGER inodes_end BEFORE DELETE ON inodes WHEN old.since <= (SELECT newest_kept FROM clock) BEGIN
-    INSERT INTO inodes_history SELECT ino, (SELECT epoch FROM clock), since, actor_id, mode, uid, gid, nlink, size, mapped, content,
+    INSERT OR FAIL INTO inodes_history SELECT ino, (SELECT epoch FROM clock), since, actor_id, mode, uid, gid, nlink, size, mapped, content,
         rdev, atime_ns, mtime_ns, ctime_ns, btime_ns, xattr_set, next_cookie, target FROM inodes WHERE ino = old.ino;
 END;
 CREATE TRIGGER dentries_change BEFORE UPDATE ON dentries WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN
-    INSERT INTO dentries_history VALUES (old.parent, old.name, (SELECT epoch FROM clock), old.since, old.actor_id, old.ino, old.cookie, old.fold);
+    INSERT OR FAIL INTO dentries_history VALUES (old.parent, old.name, (SELECT epoch FROM clock), old.since, old.actor_id, old.ino, old.cookie, old.fold);
 END;
 CREATE TRIGGER dentries_end BEFORE DELETE ON dentries WHEN old.since <= (SELECT newest_kept FROM clock) BEGIN
-    INSERT INTO dentries_history VALUES (old.parent, old.name, (SELECT epoch FROM clock), old.since, old.actor_id, old.ino, old.cookie, old.fold);
+    INSERT OR FAIL INTO dentries_history VALUES (old.parent, old.name, (SELECT epoch FROM clock), old.since, old.actor_id, old.ino, old.cookie, old.fold);
 END;
 CREATE TRIGGER extents_change BEFORE UPDATE ON extents WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN
-    INSERT INTO extents_history VALUES (old.content, old.start, (SELECT epoch FROM clock), old.since, old.length, old.block, old.offset);
+    INSERT OR FAIL INTO extents_history VALUES (old.content, old.start, (SELECT epoch FROM clock), old.since, old.length, old.block, old.offset);
 END;
 CREATE TRIGGER extents_end BEFORE DELETE ON extents WHEN old.since <= (SELECT newest_kept FROM clock)
     AND NOT EXISTS (SELECT 1 FROM gone_contents WHERE content = old.content) BEGIN
-    INSERT INTO extents_history VALUES (old.content, old.start, (SELECT epoch FROM clock), old.since, old.length, old.block, old.offset);
+    INSERT OR FAIL INTO extents_history VALUES (old.content, old.start, (SELECT epoch FROM clock), old.since, old.length, old.block, old.offset);
 END;
