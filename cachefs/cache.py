@@ -263,7 +263,7 @@ class Cache:
             await self.load_sums(block.segment, block.offset + low, block.offset + high)
             known = self._sums.known(segment.number, block.offset + low, block.offset + high)
             self._sums.forget(segment.number, block.offset + low, block.offset + high)
-            new = await trio.to_thread.run_sync(self._write_and_sum, block, offset, data, known, limiter=self._threads)
+            new = await trio.to_thread.run_sync(self._write_large, block, offset, data, known, limiter=self._threads)
             self._sums.set(segment.number, block.offset + low, new)
         except BaseException:
             self._sums.forget(segment.number, block.offset + low, block.offset + high)  # somebody may have learned them
@@ -272,6 +272,12 @@ class Cache:
             self.segments.free_queue.release(lease)
             segment.unsynced = True
         self.cuts.note_written(segment.number, block.offset + offset, data)
+
+    def _write_large(self, block: Block, offset: int, data: bytes | memoryview, known: Sequence[int]) -> memoryview:
+        sums = self._write_and_sum(block, offset, data, known)
+        # The disk works while the stream flows; else all of it waits for the fsync or the cut at its end.
+        self.disk.will_sync(block.segment.fd, block.offset + offset, len(data))
+        return sums
 
     def _write_and_sum(self, block: Block, offset: int, data: bytes | memoryview, known: Sequence[int]) -> memoryview:
         """Write, and return the sums of the pages that were touched. `known`: those they had."""

@@ -13,9 +13,11 @@ from typing import Protocol
 FALLOC_FL_KEEP_SIZE = 1
 READ_AHEAD_BYTES = 128 << 10
 FALLOC_FL_PUNCH_HOLE = 2
+SYNC_FILE_RANGE_WRITE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
 
 class Disk(Protocol):
@@ -41,6 +43,10 @@ class Disk(Protocol):
 
     def will_read(self, fd: int, offset: int, length: int) -> None:
         """Let the disk bring the range into the page cache, and do not wait for it."""
+        ...
+
+    def will_sync(self, fd: int, offset: int, length: int) -> None:
+        """Let the disk begin to write the range, and do not wait for it. No promise: `sync` is still to come."""
         ...
 
     def sync(self, fd: int) -> None:
@@ -98,6 +104,10 @@ class RealDisk:
     def will_read(self, fd: int, offset: int, length: int) -> None:
         for piece in range(offset, offset + length, READ_AHEAD_BYTES):  # the kernel heeds no more of one call
             os.posix_fadvise(fd, piece, min(READ_AHEAD_BYTES, offset + length - piece), os.POSIX_FADV_WILLNEED)
+
+    def will_sync(self, fd: int, offset: int, length: int) -> None:
+        # An error stays with the descriptor until `sync` tells it; a file system without the call just does without.
+        _libc.sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE)
 
     sync = staticmethod(os.fdatasync)
 

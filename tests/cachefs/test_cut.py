@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from kit.bare_cache import bare_cache, put, said, say
+from kit.bare_cache import EPOCH, bare_cache, put, said, say
 from kit.fault_plan import FaultPlan, FaultyDisk
 from kit.inline_threads import inline_threads
 from kit.losing_disk import LosingDisk
@@ -530,3 +530,18 @@ async def test_cut_that_is_cancelled_leaves_its_bytes_unsynced(tmp_path: Path) -
         before = plan.calls["sync"]
         await cache.cuts.cut()
         assert plan.calls["sync"] - before == 3  # the segment, its page sums, and SQLite's log
+
+
+async def test_large_write_is_on_its_way_to_the_disk_before_anybody_syncs(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    class Watched(RealDisk):
+        def will_sync(self, fd: int, offset: int, length: int) -> None:
+            begun.append(length)
+            super().will_sync(fd, offset, length)
+
+    async with bare_cache(tmp_path, disk=Watched()) as cache:
+        put(cache, b"small")
+        block = cache.blocks.create(1 << 20, EPOCH)
+        await cache.write(block, 0, bytes(1 << 20))
+        assert begun == [1 << 20]

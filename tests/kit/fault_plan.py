@@ -100,6 +100,9 @@ class FaultyDisk:
     def will_read(self, fd: int, offset: int, length: int) -> None:
         self._disk.will_read(fd, offset, length)
 
+    def will_sync(self, fd: int, offset: int, length: int) -> None:
+        self._disk.will_sync(fd, offset, length)
+
     def sync(self, fd: int) -> None:
         self._hit("sync", self._suffixes[fd])
         self._disk.sync(fd)

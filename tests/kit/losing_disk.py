@@ -161,6 +161,9 @@ class LosingDisk:
     def will_read(self, fd: int, offset: int, length: int) -> None:
         self._real.will_read(fd, offset, length)
 
+    def will_sync(self, fd: int, offset: int, length: int) -> None:
+        self._real.will_sync(fd, offset, length)
+
     def sync(self, fd: int) -> None:
         path = self._paths[fd]
         covered = self.sync_begins(path)
