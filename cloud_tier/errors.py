@@ -16,6 +16,7 @@
     │   ├── UnknownFormat        it is something else, or of a newer version of the format
     │   ├── WrongDrive           it belongs to another drive
     │   ├── WrongKey             it was sealed under a generation of keys that is not at hand
+    │   ├── HeaderDamaged        the drive's header is not what a holder of the keys wrote
     │   ├── PackDamaged          header, index or end of a pack are not what was written
     │   ├── RecordDamaged        a record of a pack is not what was written, or lies in the wrong place
     │   └── EncodingFailed       what was just encoded does not decode to what went in: it must not be stored
@@ -173,6 +174,10 @@ class WrongDrive(SealedError):
 
 class WrongKey(SealedError):
     """The generation of keys under which the object was sealed is not at hand."""
+
+
+class HeaderDamaged(SealedError):
+    """The drive's header is not what somebody who holds the drive's keys wrote."""
 
 
 class PackDamaged(SealedError):

@@ -1,17 +1,31 @@
 """Packs: what went in comes out, or nothing does."""
 
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import groupby
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.drive_keys import drive_keys
 
+from cloud_tier import codec, sealed
+from cloud_tier import pack as pack_module
 from cloud_tier.block_id import BlockId, block_id
-from cloud_tier.keys import DriveKeys
-from cloud_tier.pack import ALONE_BYTES, GROUP_BYTES, Pack, PackReader, PackWriter
-from cloud_tier.sealed import Header, Kind
+from cloud_tier.errors import (
+    EncodingFailed,
+    PackDamaged,
+    RecordDamaged,
+    SealedError,
+    UnknownFormat,
+    WrongDrive,
+    WrongKey,
+)
+from cloud_tier.keys import DriveKeys, Generation
+from cloud_tier.pack import ALONE_BYTES, GROUP_BYTES, Entry, Pack, PackReader, PackWriter, index_bytes
+from cloud_tier.sealed import HEADER_BYTES, Header, Kind, Part, Sealer
 
 KEYS = drive_keys()
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 200
@@ -35,10 +49,6 @@ def unpacked(body: bytes, keys: DriveKeys = KEYS) -> list[bytes]:
     return [bytes(reader.blocks([entry], body[entry.offset : entry.offset + entry.length])[0]) for entry in entries]
 
 
-def in_order(blocks: Sequence[bytes]) -> list[bytes]:
-    return sorted(blocks)
-
-
 def noise(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
@@ -58,7 +68,7 @@ blocks_of_all_kinds = st.lists(
 @given(blocks=blocks_of_all_kinds)
 def test_any_blocks_in_any_order_come_back(blocks: list[bytes]) -> None:
     pack = packed(*blocks)
-    assert in_order(unpacked(pack.body)) == in_order(blocks)
+    assert sorted(unpacked(pack.body)) == sorted(blocks)
     assert Header.decode(pack.body) == Header(Kind.PACK, pack.generation, KEYS.drive_id, pack.pack_id)
 
 
@@ -96,3 +106,206 @@ def test_size_is_never_underestimated() -> None:
 def test_a_block_of_no_bytes_or_too_many_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="a block has 1 to"):
         PackWriter(KEYS).add(BlockId(bytes(32)), bytes(size))
+
+
+# --- damage, and what the store's owner may try ---
+
+SMALL_PACK = packed(TEXT, noise(5000), noise(70_000), noise(9, 1), noise(66_000, 2))
+
+
+def test_any_flipped_byte_of_a_pack_is_refused() -> None:
+    """Wherever it is: whoever reads the whole pack, or any block by its reference, gets the right bytes or none."""
+    body = bytearray(SMALL_PACK.body)
+    dice = random.Random(5)
+    edges = {entry.offset + at for entry in SMALL_PACK.entries for at in (0, 1, entry.length - 1)}
+    index_at = len(body) - index_bytes(body)
+    places = {*range(HEADER_BYTES), *edges, *range(index_at, len(body)), *dice.choices(range(len(body)), k=200)}
+    for place in places:
+        body[place] ^= 1 << dice.randrange(8)
+        with pytest.raises(SealedError):
+            unpacked(bytes(body))
+        body[place] = SMALL_PACK.body[place]
+    assert len(unpacked(bytes(body))) == 5
+
+
+@settings(max_examples=60)
+@given(length=st.integers(0, len(SMALL_PACK.body) - 1))
+def test_a_pack_cut_off_anywhere_is_refused(length: int) -> None:
+    with pytest.raises(SealedError):
+        unpacked(SMALL_PACK.body[:length])
+
+
+def test_bytes_put_behind_a_pack_or_into_it_are_refused() -> None:
+    index_at = len(SMALL_PACK.body) - index_bytes(SMALL_PACK.body)
+    for place in (HEADER_BYTES, index_at, len(SMALL_PACK.body)):
+        with pytest.raises(SealedError):
+            unpacked(SMALL_PACK.body[:place] + bytes(16) + SMALL_PACK.body[place:])
+
+
+def test_a_record_of_another_place_or_another_pack_is_refused() -> None:
+    """Four records of one length, in two packs with equal blocks: none opens where another one should be."""
+    blocks = [noise(70_000, seed) for seed in range(2)]
+    packs = [packed(*blocks), packed(*blocks)]
+    records = [
+        (pack, entry, pack.body[entry.offset : entry.offset + entry.length]) for pack in packs for entry in pack.entries
+    ]
+    for pack, entry, own in records:
+        reader = PackReader.of(KEYS, pack.pack_id, pack.generation)
+        for _, _, record in records:
+            if record is own:
+                assert reader.blocks([entry], record)
+            else:
+                with pytest.raises(RecordDamaged, match=f"byte {entry.offset} of pack {pack.pack_id.hex()[:16]}"):
+                    reader.blocks([entry], record)
+
+
+def test_an_index_does_not_open_as_a_record_nor_as_that_of_another_pack() -> None:
+    one, other = packed(TEXT), packed(TEXT)
+    at = len(one.body) - index_bytes(one.body)
+    with pytest.raises(RecordDamaged):
+        PackReader.of(KEYS, one.pack_id, one.generation).record(at, one.body[at:-12])
+    with pytest.raises(PackDamaged, match="is not what was written"):
+        PackReader.of(KEYS, other.pack_id, other.generation).index(one.body, len(one.body))
+
+
+def test_another_block_of_the_same_record_is_not_taken_for_the_one_asked_for() -> None:
+    pack = packed(noise(100, 1), noise(100, 2))
+    first, second = pack.entries
+    reader = PackReader.of(KEYS, pack.pack_id, pack.generation)
+    record = pack.body[first.offset : first.offset + first.length]
+    with pytest.raises(RecordDamaged, match=f"are not block {first.block_id.hex()[:16]}"):
+        reader.blocks([first._replace(start=second.start)], record)
+    with pytest.raises(RecordDamaged, match="are not block"):
+        reader.blocks([second._replace(plain_length=200)], record)
+
+
+def test_a_pack_of_another_drive_or_of_keys_not_at_hand_says_so() -> None:
+    with pytest.raises(WrongDrive, match="belongs to drive"):
+        unpacked(SMALL_PACK.body, drive_keys(2))
+    newer = packed(TEXT, keys=drive_keys(generations=3))
+    assert newer.generation == 3
+    with pytest.raises(WrongKey, match="key generation 3, and the keys at hand end with 1"):
+        unpacked(newer.body)
+    assert unpacked(SMALL_PACK.body, drive_keys(generations=3))
+
+
+def test_something_else_and_a_newer_version_are_told_apart() -> None:
+    with pytest.raises(UnknownFormat, match="not an object of a drive"):
+        Header.decode(b"PK" + bytes(100))
+    with pytest.raises(UnknownFormat, match="format version 2; this program knows 1"):
+        Header.decode(SMALL_PACK.body[:8] + b"\2" + SMALL_PACK.body[9:])
+    with pytest.raises(PackDamaged, match="no pack but a log_entry"):
+        PackReader(KEYS, Sealer(KEYS, Kind.LOG_ENTRY).header)
+    with pytest.raises(PackDamaged, match="does not end as a pack"):
+        index_bytes(b"short")
+
+
+def test_a_frame_that_would_fill_the_memory_is_refused_unopened() -> None:
+    bomb = codec.encode(bytes(100 << 20))
+    assert len(bomb) < 20_000
+    sealer = Sealer(KEYS, Kind.PACK)
+    offset = sealer.offset
+    record = sealer.seal(bomb)
+    with pytest.raises(RecordDamaged):
+        PackReader(KEYS, sealer.header).record(offset, record)
+
+
+# --- a machine that makes mistakes ---
+
+
+def test_a_block_that_is_not_what_its_id_says_is_not_encoded() -> None:
+    id_, _ = named(TEXT)
+    with pytest.raises(EncodingFailed):
+        PackWriter(KEYS).add(id_, noise(ALONE_BYTES))
+    writer = PackWriter(KEYS)
+    writer.add(id_, TEXT[:-1])
+    with pytest.raises(EncodingFailed):
+        writer.close()
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["record", "index"])
+def test_a_bit_that_flips_while_it_is_encoded_ends_as_a_failure(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    calls = iter(range(1, 9))
+    encode = codec.encode
+
+    def faulty(data: bytes) -> bytes:
+        inside = bytearray(encode(data))
+        inside[len(inside) // 2] ^= next(calls) == nth
+        return bytes(inside)
+
+    monkeypatch.setattr(pack_module, "encode", faulty)
+    with pytest.raises(EncodingFailed):
+        packed(noise(ALONE_BYTES))
+
+
+# --- no key and nonce twice (I9) ---
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Every (key, nonce) that something was encrypted under, in order."""
+    used: list[tuple[bytes, bytes]] = []
+
+    class Noting:
+        def __init__(self, key: bytes) -> None:
+            self._key = key
+            self._aead = AESGCM(key)
+            self.decrypt = self._aead.decrypt
+
+        def encrypt(self, nonce: bytes, data: bytes, bound: bytes) -> bytes:
+            used.append((self._key, nonce))
+            return self._aead.encrypt(nonce, data, bound)
+
+    monkeypatch.setattr(sealed, "AESGCM", Noting)
+    yield used
+    assert used
+
+
+def test_no_key_and_nonce_is_used_twice_also_after_crashes_and_retries(seen: list[tuple[bytes, bytes]]) -> None:
+    """The same blocks again and again: in whole packs, in packs that a crash or a failure left half made."""
+    blocks = [named(data) for data in (TEXT, noise(70_000), noise(300), noise(ALONE_BYTES, 3))]
+    for lived in range(6):  # each time the core dies after so many blocks and begins anew
+        writer = PackWriter(KEYS)
+        for id_, data in blocks[:lived]:
+            writer.add(id_, data)
+        if lived > len(blocks) // 2:
+            writer.close()
+    failed = PackWriter(KEYS)
+    for _ in range(3):  # a record that is refused, and whoever goes on all the same
+        with pytest.raises(EncodingFailed):
+            failed.add(BlockId(bytes(32)), noise(ALONE_BYTES))
+    assert len(seen) >= 15
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_writer_that_could_choose_its_salt_would_be_found_out(
+    seen: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: with salts that repeat, as numbers counted anew after a crash would, the test above fails."""
+    monkeypatch.setattr(os, "urandom", bytes)
+    packed(TEXT)
+    packed(noise(500))
+    assert len(set(seen)) < len(seen)
+
+
+def test_a_piece_that_could_not_be_sealed_does_not_give_its_nonce_back(
+    seen: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealer = Sealer(KEYS, Kind.PACK)
+    first = sealer.offset
+    sealer.seal(b"one")
+    assert sealer.offset == first + 3 + 16
+    with pytest.raises(TypeError):
+        sealer.seal("no bytes")  # type: ignore[arg-type]
+    sealer.seal(b"two", Part.INDEX)
+    assert [nonce for _, nonce in seen] == sorted({nonce for _, nonce in seen})
+
+
+def test_references_of_a_pack_lie_one_behind_the_other() -> None:
+    entries = SMALL_PACK.entries
+    offsets = [(offset, next(iter(group)).length) for offset, group in groupby(entries, key=lambda entry: entry.offset)]
+    ends = [HEADER_BYTES, *(offset + length for offset, length in offsets)]
+    assert [offset for offset, _ in offsets] == ends[:-1]
+    assert ends[-1] == len(SMALL_PACK.body) - index_bytes(SMALL_PACK.body)
+    assert all(isinstance(entry, Entry) for entry in entries)
+    assert SMALL_PACK.generation == Generation(1)
