@@ -1,21 +1,36 @@
 """The stores that the contract is asked of, by name; each test gets an empty one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import trio
 from contracts.subjects import Subject
+from kit.faulty_store import FaultyStore
 from kit.s3_servers import BUCKET, credentials, moto, rclone
 
+from cloud_tier.clock import SystemClock
 from cloud_tier.dir_store import open_dir_store
+from cloud_tier.limiting import Limiting
+from cloud_tier.measuring import Measuring
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_store import PAGE_OBJECTS, ObjectStore, list_objects
+from cloud_tier.retrying import Retrying
 from cloud_tier.s3_store import open_s3_store
+from cloud_tier.timetable import Limits, Timetable
 
-CREATING = ["memory", "directory", "moto"]
+CREATING = ["memory", "retrying", "limiting", "measuring", "faulty", "directory", "moto"]
 OVERWRITING = ["rclone"]
+FAST = Limits(up=1 << 34, down=1 << 34)
+WRAPPED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
+    "memory": lambda inner: inner,
+    "retrying": Retrying,
+    "limiting": lambda inner: Limiting(inner, Timetable(ZoneInfo("UTC"), otherwise=FAST), SystemClock()),
+    "measuring": lambda inner: Measuring(inner, SystemClock()),
+    "faulty": FaultyStore,
+}
 SERVER_PAGE = 100  # a put takes such a server 3 to 5 ms
 
 
@@ -43,7 +58,8 @@ async def subject(kept_store: tuple[str, ObjectStore | None], tmp_path: Path) ->
     """Every store in turn, empty."""
     kind, store = kept_store
     if store is None:
-        store = MemoryStore() if kind == "memory" else await open_dir_store(tmp_path / "store", create=True)
+        is_folder = kind == "directory"
+        store = await open_dir_store(tmp_path / "store", create=True) if is_folder else WRAPPED[kind](MemoryStore())
     yield Subject(store, SERVER_PAGE if kind in ("moto", "rclone") else PAGE_OBJECTS)
     await store.delete([info.name async for info in list_objects(store, "")])
 
