@@ -60,7 +60,7 @@ async def subject(kept_store: tuple[str, ObjectStore | None], tmp_path: Path) ->
     if store is None:
         is_folder = kind == "directory"
         store = await open_dir_store(tmp_path / "store", create=True) if is_folder else WRAPPED[kind](MemoryStore())
-    yield Subject(store, SERVER_PAGE if kind in ("moto", "rclone") else PAGE_OBJECTS)
+    yield Subject(store, kind in CREATING, SERVER_PAGE if kind in ("moto", "rclone") else PAGE_OBJECTS)
     await store.delete([info.name async for info in list_objects(store, "")])
 
 

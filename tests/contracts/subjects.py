@@ -7,7 +7,9 @@ from cloud_tier.object_store import PAGE_OBJECTS, ObjectStore
 
 @dataclass
 class Subject:
-    """An empty store, and how many objects a page of its listings holds."""
+    """An empty store."""
 
     store: ObjectStore
+    creates_only: bool
     page_objects: int = PAGE_OBJECTS
+    """How many objects a page of its listings holds."""

@@ -8,6 +8,7 @@ from contracts.subjects import Subject
 
 from cloud_tier.errors import ObjectExists, ObjectMissing, RangeBeyondEnd
 from cloud_tier.object_store import ObjectInfo, Page, list_objects
+from cloud_tier.probe import Capabilities, probe
 
 BODY = random.Random(7).randbytes(1000)
 BIG = random.Random(8).randbytes((16 << 20) + 123)
@@ -238,3 +239,8 @@ async def test_a_cancelled_put_lets_go_at_once_and_leaves_all_or_nothing(subject
     assert await all_names(subject, "") == []
     await subject.store.put("a", BODY)
     assert await subject.store.get("a") == BODY
+
+
+async def test_probe_finds_what_the_store_can_do(subject: Subject) -> None:
+    assert await probe(subject.store) == Capabilities(conditional_create=subject.creates_only)
+    assert await all_names(subject, "") == []
