@@ -9,7 +9,7 @@ import pytest
 import trio
 from contracts.subjects import Subject
 from kit.faulty_store import FaultyStore
-from kit.s3_servers import BUCKET, credentials, moto, rclone
+from kit.s3_servers import BUCKET, S3Server, credentials, moto, rclone
 
 from cloud_tier.clock import SystemClock
 from cloud_tier.dir_store import open_dir_store
@@ -35,15 +35,27 @@ SERVER_PAGE = 100  # a put takes such a server 3 to 5 ms
 
 
 @pytest.fixture(scope="session")
-def moto_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with credentials(), moto(tmp_path_factory.mktemp("moto")) as server:
-        yield trio.run(partial(open_s3_store, BUCKET, "deep/down", endpoint=server.endpoint, page_objects=SERVER_PAGE))
+        yield server
 
 
 @pytest.fixture(scope="session")
-def rclone_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with credentials(), rclone(tmp_path_factory.mktemp("rclone")) as server:
-        yield trio.run(partial(open_s3_store, BUCKET, endpoint=server.endpoint, page_objects=SERVER_PAGE))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_store(moto_server: S3Server) -> ObjectStore:
+    return trio.run(
+        partial(open_s3_store, BUCKET, "deep/down", endpoint=moto_server.endpoint, page_objects=SERVER_PAGE)
+    )
+
+
+@pytest.fixture(scope="session")
+def rclone_store(rclone_server: S3Server) -> ObjectStore:
+    return trio.run(partial(open_s3_store, BUCKET, endpoint=rclone_server.endpoint, page_objects=SERVER_PAGE))
 
 
 @pytest.fixture
