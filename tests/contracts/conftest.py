@@ -70,8 +70,10 @@ async def subject(kept_store: tuple[str, ObjectStore | None], tmp_path: Path) ->
     """Every store in turn, empty."""
     kind, store = kept_store
     if store is None:
-        is_folder = kind == "directory"
-        store = await open_dir_store(tmp_path / "store", create=True) if is_folder else WRAPPED[kind](MemoryStore())
+        if kind == "directory":  # what is synced, and when, is asked in tests/cloud_tier/test_dir_store.py
+            store = await open_dir_store(tmp_path / "store", create=True, sync=lambda fd: None)
+        else:
+            store = WRAPPED[kind](MemoryStore())
     yield Subject(store, kind in CREATING, SERVER_PAGE if kind in ("moto", "rclone") else PAGE_OBJECTS)
     await store.delete([info.name async for info in list_objects(store, "")])
 

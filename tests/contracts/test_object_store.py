@@ -11,6 +11,24 @@ from cloud_tier.object_store import ObjectInfo, Page, list_objects
 from cloud_tier.probe import Capabilities, probe
 
 BODY = random.Random(7).randbytes(1000)
+REFUSED = [
+    "",
+    "/a",
+    "a/",
+    "a//b",
+    "../a",
+    "a/../b",
+    ".",
+    ".hidden",
+    "a/.b",
+    "A",
+    "ä",
+    "a b",
+    "a\n",
+    "a\\b",
+    "a_b",
+    "x" * 256,
+]
 BIG = random.Random(8).randbytes((16 << 20) + 123)
 
 
@@ -81,36 +99,19 @@ async def test_missing_object_is_named(subject: Subject) -> None:
             await subject.store.size(name)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "/a",
-        "a/",
-        "a//b",
-        "../a",
-        "a/../b",
-        ".",
-        ".hidden",
-        "a/.b",
-        "A",
-        "ä",
-        "a b",
-        "a\n",
-        "a\\b",
-        "a_b",
-        "x" * 256,
-    ],
-)
-async def test_name_that_some_store_could_not_keep_is_refused(subject: Subject, name: str) -> None:
-    with pytest.raises(ValueError, match="name"):
-        await subject.store.put(name, BODY)
-    with pytest.raises(ValueError, match="name"):
-        await subject.store.get(name)
-    with pytest.raises(ValueError, match="name"):
-        await subject.store.size(name)
-    with pytest.raises(ValueError, match="name"):
-        await subject.store.delete([name])
+async def test_name_that_some_store_could_not_keep_is_refused(subject: Subject) -> None:
+    for name in REFUSED:
+        with pytest.raises(ValueError, match="name"):
+            await subject.store.put(name, BODY)
+        with pytest.raises(ValueError, match="name"):
+            await subject.store.get(name)
+        with pytest.raises(ValueError, match="name"):
+            await subject.store.size(name)
+        with pytest.raises(ValueError, match="name"):
+            await subject.store.delete([name])
+    with pytest.raises(ValueError, match="begins"):
+        await subject.store.list_page("ä")
+    assert await all_names(subject, "") == []
 
 
 async def test_put_again_with_the_same_bytes_changes_nothing(subject: Subject) -> None:
