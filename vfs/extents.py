@@ -59,6 +59,11 @@ class Window:
 
     def pieces(self, low: int, high: int) -> list[Piece]:
         """What covers [low, high), clipped to it, in order; what is missing is a hole."""
+        index = bisect_right(self.starts, low) - 1
+        if index >= 0:
+            skip = low - self.starts[index]
+            if high - low <= self.lengths[index] - skip:  # most often one extent has all of it
+                return [Piece(low, high - low, self.blocks[index], self.offsets[index] + skip)]
         found: list[Piece] = []
         index = self.find(low)
         while index < len(self.starts) and self.starts[index] < high:
@@ -81,38 +86,47 @@ class Window:
 
         Returns by how many bytes the window covers more than before, and the blocks that lost a piece.
         """
+        starts, lengths, blocks, offsets, touched = self.starts, self.lengths, self.blocks, self.offsets, self.touched
         first = last = self.find(low)
-        rows: list[Piece] = []
+        rows: list[tuple[int, int, int, int]] = []
         removed = 0
         lost: list[int] = []
-        tail: Piece | None = None
-        while last < len(self.starts) and self.starts[last] < high:
-            old = self.at(last)
-            end = old.start + old.length
-            self.touched.add(old.start)
-            if old.start < low:
-                rows.append(Piece(old.start, low - old.start, old.block, old.offset))
+        tail: tuple[int, int, int, int] | None = None
+        count = len(starts)
+        while last < count:
+            start = starts[last]
+            if start >= high:
+                break
+            end, old = start + lengths[last], blocks[last]
+            touched.add(start)
+            if start < low:
+                rows.append((start, low - start, old, offsets[last]))
             if end > high:
-                tail = Piece(high, end - high, old.block, old.offset + high - old.start)
-            removed += min(end, high) - max(old.start, low)
-            lost.append(old.block)
+                tail = high, end - high, old, offsets[last] + high - start
+            removed += (end if end < high else high) - (start if start > low else low)
+            lost.append(old)
             last += 1
         if block:
             if not rows and first > 0:
-                left = self.at(first - 1)
-                if left.start + left.length == low and left.block == block:
-                    rows.append(left)
-                    first -= 1
-            if rows and rows[-1].block == block and rows[-1].offset + rows[-1].length == offset:
-                rows[-1] = rows[-1]._replace(length=high - rows[-1].start)
+                left = first - 1
+                if blocks[left] == block and starts[left] + lengths[left] == low:
+                    rows.append((starts[left], lengths[left], block, offsets[left]))
+                    first = left
+            if rows and rows[-1][2] == block and rows[-1][3] + rows[-1][1] == offset:
+                start, _, _, begin = rows[-1]
+                rows[-1] = start, high - start, block, begin
             else:
-                rows.append(Piece(low, high - low, block, offset))
+                rows.append((low, high - low, block, offset))
         if tail is not None:
             rows.append(tail)
-        for row in rows:
-            self.touched.add(row.start)
-        self.starts[first:last] = array("q", [row.start for row in rows])
-        self.lengths[first:last] = array("q", [row.length for row in rows])
-        self.blocks[first:last] = array("q", [row.block for row in rows])
-        self.offsets[first:last] = array("q", [row.offset for row in rows])
+        if not rows:
+            del starts[first:last], lengths[first:last], blocks[first:last], offsets[first:last]
+        elif first == count:
+            for row in rows:
+                touched.add(row[0])
+                self.append(*row)
+        else:
+            new = [array("q", column) for column in zip(*rows, strict=True)]
+            touched.update(new[0])
+            starts[first:last], lengths[first:last], blocks[first:last], offsets[first:last] = new
         return (high - low if block else 0) - removed, lost
