@@ -95,6 +95,10 @@ class Blocks:
 
     def _load(self, number: int) -> Block:
         row = self._database.row(
+    def loaded(self, number: int) -> Block | None:
+        """The block if it is in memory."""
+        return self._loaded.get(number)
+
             "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks JOIN residency USING"
             " (block) WHERE block = ?",
             (number,),

@@ -3,7 +3,8 @@
 A write goes where it must:
     in place          the bytes belong to a block that nobody else can see (I2)
     onto a block      the bytes follow the end of such a block, and its place has room
-    to a new block    otherwise; the extents are split at the edges, nothing is read
+    to a new block    otherwise; the extents are split at the edges, nothing is read. A file that gets several of these
+                      here and there gathers them: they share a block, whose rows are then fewer than the writes
 So a partial overwrite of any file fetches nothing, and a state that is kept never changes.
 
 Bytes are written first, extents and sizes after, without an await in between. A write that goes to a thread stands
@@ -27,6 +28,7 @@ from vfs.inodes import Inode, Inodes
 
 MAX_FILE_BYTES = 1 << 50  # 1 PiB; holes cost nothing
 GROWING_BYTES = 64 << 10  # a file that is appended to gets room for at least so much more
+GATHERED_BYTES = 32 << 10  # all are held until the last is replaced, so few
 
 
 class Step(NamedTuple):
@@ -164,9 +166,19 @@ class Files:
             room = block.capacity - block.length
             if room and before.offset + before.length == block.length and block.is_writable(kept):
                 return Step(block, block.length, low, min(high, low + room), maps=True)
-        is_growing = 0 < inode.size <= position or high - low >= GROWING_BYTES
-        wanted = min(MAX_BLOCK_BYTES, max(GROWING_BYTES, 2 * inode.size)) if is_growing else 0
+        wanted = 0
+        if 0 < inode.size <= position or high - low >= GROWING_BYTES:
+            wanted = min(MAX_BLOCK_BYTES, max(GROWING_BYTES, 2 * inode.size))
+        elif pieces:
+            gathering = self._cache.blocks.loaded(inode.gathering)
+            if gathering is not None and gathering.is_writable(kept):
+                room = gathering.capacity - gathering.length
+                if room:
+                    return Step(gathering, gathering.length, low, min(high, low + room), maps=True)
+                wanted = GATHERED_BYTES
         block = self._cache.blocks.create(max(high - low, wanted), self._epochs.current)
+        if pieces:
+            inode.gathering = block.number
         return Step(block, 0, low, high, maps=True)
 
     def _apply(self, inode: Inode, start: int, step: Step, actor_id: int) -> None:

@@ -42,9 +42,9 @@ class Inode:
     """Attributes of one live file, as in stat, and what the core knows besides."""
 
     __slots__ = (
-        "actor_id", "atime_ns", "btime_ns", "content", "ctime_ns", "gid", "ino", "is_dirty", "is_new", "lock", "mapped",
-        "mode", "mtime_ns", "next_cookie", "nlink", "opens", "rdev", "since", "size", "target", "uid", "xattr_set",
-        "xattrs",
+        "actor_id", "atime_ns", "btime_ns", "content", "ctime_ns", "gathering", "gid", "ino", "is_dirty", "is_new",
+        "lock", "mapped", "mode", "mtime_ns", "next_cookie", "nlink", "opens", "rdev", "since", "size", "target", "uid",
+        "xattr_set", "xattrs",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +74,7 @@ class Inode:
         self.lock: trio.Lock | None = None  # made by the first write that leaves the loop
         self.opens = 0
         self.is_new = False
+        self.gathering = 0  # number of the block that gathers what is overwritten here and there
         self.is_dirty = False
 
     @property

@@ -104,6 +104,41 @@ def test_what_a_snapshot_sees_is_never_written(still: StillDrive) -> None:
     assert len(new) == 4
 
 
+def test_what_is_overwritten_here_and_there_is_gathered(still: StillDrive) -> None:
+    """After a snapshot nine pages of a file share two blocks; after the next one nothing is written to these."""
+    page = 4096
+    still.do(still.write, "a", b"x" * 40 * page)
+    old = blocks_of(still, "a")[0]
+    still.snap()
+    for number in range(9):
+        still.do(still.write, "a", bytes([number]) * page, (4 * number + 1) * page)
+    gathered = set(blocks_of(still, "a")) - {old}
+    assert len(gathered) == 2
+    assert still.do(still.read, "a")[: 6 * page] == b"x" * page + bytes(page) + b"x" * 3 * page + b"\1" * page
+    still.snap()
+    for place in (1, 2, 7):
+        still.do(still.write, "a", b"new", place * page)
+    assert len(set(blocks_of(still, "a")) - gathered - {old}) == 1
+    still.drive.cuts.log()
+    lengths = dict(still.drive.database.rows("SELECT block, length FROM blocks"))
+    assert sorted(lengths[block] for block in gathered) == [page, 8 * page]
+    still.assert_sound()
+
+
+def test_a_gathering_block_that_was_given_up_is_not_written_again(still: StillDrive) -> None:
+    still.do(still.write, "a", b"x" * 20_000)
+    still.snap()
+    still.do(still.write, "a", b"1", 0)
+    still.do(still.write, "a", b"2", 8192)
+    still.do(still.truncate, "a", 0)
+    still.do(still.write, "b", b"other" * 1000)
+    still.snap()
+    still.do(still.write, "a", b"y" * 20_000)
+    still.do(still.write, "a", b"3", 4096)
+    assert still.do(still.read, "b") == b"other" * 1000
+    still.assert_sound()
+
+
 def test_appending_fills_the_block_behind(still: StillDrive) -> None:
     still.do(still.write, "a", b"x" * 10)
     for number in range(1, 20):
