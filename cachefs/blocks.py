@@ -8,6 +8,7 @@ Whether a block is still needed is not counted but asked: it dies when the last 
 history, is gone. The layer above says so by `drop`.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -74,6 +75,7 @@ class Blocks:
         self._counters = counters
         self._loaded: OrderedDict[int, Block] = OrderedDict()
         self._dirty: dict[int, Block] = {}
+        self._dropped: set[int] = set()  # their rows go at the next flush
         self.held = 0  # rows; kept as a tally, for counting a million of them takes the loop away
         self.sealed = 0
 
@@ -84,7 +86,7 @@ class Blocks:
 
     def unwritten(self) -> int:
         """How many blocks wait for the next flush."""
-        return len(self._dirty)
+        return len(self._dirty) + len(self._dropped)
 
     def get(self, number: int) -> Block:
         """The block. Raises UnknownBlock when it has no row or is not held here."""
@@ -93,17 +95,17 @@ class Blocks:
             block = self._load(number)
         return block
 
-    def _load(self, number: int) -> Block:
-        row = self._database.row(
     def loaded(self, number: int) -> Block | None:
         """The block if it is in memory."""
         return self._loaded.get(number)
 
+    def _load(self, number: int) -> Block:
+        row = self._database.row(
             "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks JOIN residency USING"
             " (block) WHERE block = ?",
             (number,),
         )
-        if row is None:
+        if row is None or number in self._dropped:
             raise UnknownBlock(number)
         block_id, length, born, shared, segment, offset, capacity = row
         block = Block(number, block_id, length, born, bool(shared), self._segments[segment], offset, capacity)
@@ -148,8 +150,7 @@ class Blocks:
         block = self.get(number)
         self._segments.free(block.segment, block.offset, block.capacity, is_reserved=block.is_new)
         if not block.is_new:
-            self._database.write("DELETE FROM residency WHERE block = ?", (number,))
-            self._database.write("DELETE FROM blocks WHERE block = ?", (number,))
+            self._dropped.add(number)
             self.held -= 1
             self.sealed -= block.block_id is not None
         self._dirty.pop(number, None)
@@ -177,3 +178,8 @@ class Blocks:
                     (block.block_id, block.length, int(block.shared), block.number),
                 )
         self._dirty.clear()
+        if self._dropped:
+            numbers = json.dumps(sorted(self._dropped))
+            write("DELETE FROM residency WHERE block IN (SELECT value FROM json_each(?))", (numbers,))
+            write("DELETE FROM blocks WHERE block IN (SELECT value FROM json_each(?))", (numbers,))
+            self._dropped.clear()

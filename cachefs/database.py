@@ -67,7 +67,7 @@ class Operation:
             raise self._database.broken
         if self._database._begins_late:
             self._database.begin()
-        self._database.connection.execute("SAVEPOINT operation")
+        self._database._cursor.execute("SAVEPOINT operation")
         self._marks.append(len(self._database.pending))
 
     def __exit__(
@@ -75,7 +75,7 @@ class Operation:
     ) -> None:
         database, mark = self._database, self._marks.pop()
         if kind is None:
-            database.connection.execute("RELEASE operation")
+            database._cursor.execute("RELEASE operation")
             return
         del database.pending[mark:]
         if not database.connection.in_transaction:

@@ -7,6 +7,7 @@ A block dies when its last extent is gone, live or history. Nobody counts: block
 asked for after the rows were written, in the same transaction.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -27,6 +28,7 @@ _UPSERT = (
     " since = excluded.since, length = excluded.length, block = excluded.block, offset = excluded.offset"
 )
 _DELETE = "DELETE FROM extents WHERE content = ? AND start = ?"
+_DELETE_ENDED = "DELETE FROM extents WHERE content IN (SELECT value FROM json_each(?))"
 _USED = (
     "SELECT EXISTS (SELECT 1 FROM extents WHERE block = ?1) OR EXISTS (SELECT 1 FROM extents_history WHERE block = ?1)"
 )
@@ -48,6 +50,7 @@ class Contents:
         self._dirty: dict[Key, Window] = {}
         self._fresh: set[int] = set()  # contents that have no rows yet
         self._released: set[int] = set()
+        self._ended: list[int] = []  # contents whose rows all go at the next flush
         self._replaced = 0  # since the last flush
         # How far `remove_gone_step` is with a content, for an epoch. Lost at a start, and no harm.
         self._gone_places: dict[tuple[int, int], int] = {}
@@ -169,10 +172,14 @@ class Contents:
             self._database.write("INSERT INTO gone_contents VALUES (?, ?, 0)", (content, self._epochs.current))
             return
         kept = self._epochs.newest_kept
-        self._remove(content, [(start, block) for start, since, block in rows if since > kept])
         if all(since > kept for _, since, _ in rows):
-            self._drop_own({block for _, _, block in rows})
-        else:
+            self._ended.append(content)
+            blocks = {block for _, _, block in rows}
+            self._released |= blocks
+            self._drop_own(blocks)
+            return
+        with self._database.operation:
+            self._remove(content, [(start, block) for start, since, block in rows if since > kept])
             self._database.write("INSERT INTO gone_contents VALUES (?, ?, 1)", (content, self._epochs.current))
 
     def _drop_own(self, blocks: Iterable[int]) -> None:
@@ -226,7 +233,7 @@ class Contents:
 
     def unwritten(self) -> int:
         """How many changes wait for the next flush; each is a row or a few."""
-        return self._replaced + len(self._released)
+        return self._replaced + len(self._released) + len(self._ended)
 
     def flush(self) -> None:
         """Write the rows that changed; then free the blocks that nothing points at any more."""
@@ -242,6 +249,9 @@ class Contents:
             self._fresh.discard(content)
         self._dirty.clear()
         self._replaced = 0
+        if self._ended:
+            write(_DELETE_ENDED, (json.dumps(self._ended),))
+            self._ended.clear()
         if self._released:
             self._free_unused()
 

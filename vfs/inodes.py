@@ -5,6 +5,7 @@ dirty, open, or being written never leave memory. The kernel's lookup counts are
 million known inodes cost a dict entry each and not an object.
 """
 
+import json
 import stat
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,7 @@ _UPDATE = (
     " = ?, content = ?, rdev = ?,"
     " atime_ns = ?, mtime_ns = ?, ctime_ns = ?, btime_ns = ?, xattr_set = ?, next_cookie = ?, target = ? WHERE ino = ?"
 )
+_DELETE = "DELETE FROM inodes WHERE ino IN (SELECT value FROM json_each(?))"
 
 
 class Inode:
@@ -72,9 +74,9 @@ class Inode:
         self.target = target
         self.xattrs: dict[bytes, bytes] | None = None  # loaded on first use
         self.lock: trio.Lock | None = None  # made by the first write that leaves the loop
+        self.gathering = 0  # number of the block that gathers what is overwritten here and there
         self.opens = 0
         self.is_new = False
-        self.gathering = 0  # number of the block that gathers what is overwritten here and there
         self.is_dirty = False
 
     @property
@@ -103,6 +105,7 @@ class Inodes:
         self._clock = clock
         self._loaded: OrderedDict[int, Inode] = OrderedDict()
         self._dirty: list[Inode] = []
+        self._ended: set[int] = set()  # reaped; their rows go at the next flush
         self._lookups: dict[int, int] = {}
         self._orphans: set[int] = set()
         self.writers: set[int] = set()  # actors who changed something in this epoch
@@ -116,7 +119,7 @@ class Inodes:
         if inode is not None:
             self._loaded.move_to_end(ino)
             return inode
-        row = self._database.row(_SELECT, (ino,))
+        row = self._database.row(_SELECT, (ino,)) if ino not in self._ended else None
         if row is None:
             raise Stale(f"inode {ino} is gone")
         inode = Inode(*row)
@@ -187,7 +190,7 @@ class Inodes:
 
     def unwritten(self) -> int:
         """How many inodes wait for the next flush."""
-        return len(self._dirty)
+        return len(self._dirty) + len(self._ended)
 
     def flush(self) -> None:
         """Write the rows that changed."""
@@ -207,6 +210,9 @@ class Inodes:
             else:
                 write(_UPDATE, (*values, i.ino))
         self._dirty.clear()
+        if self._ended:
+            write(_DELETE, (json.dumps(sorted(self._ended)),))
+            self._ended.clear()
 
     # --- who holds it ---
 
@@ -257,11 +263,10 @@ class Inodes:
             return
         self._orphans.discard(ino)
         self._counters.add("files", -1)
-        with self._database.operation:
-            if inode.content is not None:
-                self._contents.give_up(inode.content)
-            if not inode.is_new:
-                self._database.write("DELETE FROM inodes WHERE ino = ?", (ino,))
+        if inode.content is not None:
+            self._contents.give_up(inode.content)
+        if not inode.is_new:
+            self._ended.add(ino)
         if inode.xattr_set is not None:
             self.released_sets.add(inode.xattr_set)
         inode.is_dirty = False

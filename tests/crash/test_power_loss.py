@@ -17,6 +17,7 @@ from cachefs.intent_log import IntentLog
 from cachefs.segments import Segment, Segments
 from cachefs.sums import Sums, Taken
 from cachefs.syncs import Syncs
+from vfs.errors import NotFound
 
 
 @pytest.mark.timeout(600)
@@ -162,6 +163,6 @@ def is_found_out(place: Path, seed: int, ways: dict[str, Survival], every: int) 
     is_missed = False
     try:
         run = record(place / "run", seed, STEPS)
-    except* FileNotFoundError:  # after a restart the worker itself misses what it had closed
+    except* (FileNotFoundError, NotFound):  # after a restart the worker itself misses what it had closed
         is_missed = True
     return is_missed or next(crash_everywhere(run, place / "crash", ways, every=every), None) is not None
