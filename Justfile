@@ -87,6 +87,10 @@ bench-polling *args:
 bench-restore *args:
     {{ python }} tests/bench/restore_speed.py "$@"
 
+# How few bytes a changed file makes, how small a source tree gets, how fast packs are made (two minutes); --only, --write
+bench-packs *args:
+    {{ python }} tests/bench/packs.py "$@"
+
 # Write the generated documents anew and check that the others say what the program does
 docs:
     {{ python }} -m appliance.control.openapi > docs/control-openapi.json

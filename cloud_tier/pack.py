@@ -60,7 +60,7 @@ class Pack:
 
     pack_id: PackId
     generation: Generation
-    body: bytes
+    body: memoryview
     entries: Sequence[Entry]
 
 
@@ -70,8 +70,7 @@ class PackWriter:
     def __init__(self, keys: DriveKeys) -> None:
         self._block_key = keys.block_key
         self._sealer = Sealer(keys, Kind.PACK)
-        self._parts = [self._sealer.header.encode()]
-        self._reader = PackReader(keys, Header.decode(self._parts[0]))
+        self._reader = PackReader(keys, Header.decode(self._sealer.body))
         self._entries: list[Entry] = []
         self._group: list[tuple[BlockId, bytes]] = []
         self._group_bytes = 0
@@ -81,7 +80,7 @@ class PackWriter:
     def size_bytes(self) -> int:
         """How long the pack would be if it were closed now, at most: the last small blocks are not compressed yet."""
         count = len(self._entries) + len(self._group)
-        return self._sealer.offset + self._group_bytes + count * _ENTRY.size + 2 * TAG_BYTES + 2 + TRAILER_BYTES
+        return len(self._sealer.body) + self._group_bytes + count * _ENTRY.size + 2 * TAG_BYTES + 2 + TRAILER_BYTES
 
     @property
     def count(self) -> int:
@@ -105,10 +104,11 @@ class PackWriter:
         self._write_group()
         if not self._entries:
             raise ValueError("a pack holds at least one block")
-        index = self._sealer.seal(encode(b"".join(starmap(_ENTRY.pack, self._entries))), Part.INDEX)
-        body = b"".join((*self._parts, index, _TRAILER.pack(len(index), _END)))
+        _, length = self._sealer.seal(encode(b"".join(starmap(_ENTRY.pack, self._entries))), Part.INDEX)
+        self._sealer.body += _TRAILER.pack(length, _END)
+        body = memoryview(self._sealer.body).toreadonly()
         try:
-            is_same = self._reader.index(memoryview(body)[-len(index) - TRAILER_BYTES :], len(body)) == self._entries
+            is_same = self._reader.index(body[-length - TRAILER_BYTES :], len(body)) == self._entries
         except SealedError as error:
             raise EncodingFailed(f"the index of a new pack does not open: {error}") from error
         if not is_same:
@@ -123,17 +123,16 @@ class PackWriter:
             self._group_bytes = 0
 
     def _write_record(self, ids: Sequence[BlockId], lengths: Sequence[int], data: Buffer) -> None:
-        offset = self._sealer.offset
-        record = self._sealer.seal(encode(data))
+        offset, record_length = self._sealer.seal(encode(data))
         start, entries = 0, []
         for id_, length in zip(ids, lengths, strict=True):
-            entries.append(Entry(id_, offset, len(record), start, length))
+            entries.append(Entry(id_, offset, record_length, start, length))
             start += length
         try:
-            self._reader.blocks(entries, record)
+            with memoryview(self._sealer.body) as body, body[offset:] as record:
+                self._reader.blocks(entries, record)
         except RecordDamaged as error:
             raise EncodingFailed(f"what was encoded does not decode to what went in: {error}") from error
-        self._parts.append(record)
         self._entries += entries
 
 
@@ -188,6 +187,13 @@ class PackReader:
             entries = [Entry(BlockId(id_), *places) for id_, *places in _ENTRY.iter_unpack(plain)]
         except (BrokenSeal, Undecodable, struct.error) as error:
             raise PackDamaged(f"the index of pack {self._name} is not what was written") from error
+        end = HEADER_BYTES
+        for offset, record_length in sorted({(entry.offset, entry.length) for entry in entries}):
+            if offset != end:
+                break
+            end += record_length
+        if end != size_bytes - length:
+            raise PackDamaged(f"the index of pack {self._name} does not name every byte from byte {end} on")
         return entries
 
 

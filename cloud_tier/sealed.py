@@ -5,7 +5,7 @@ used twice:
 
 - Every encoding draws 32 fresh random bytes, its salt, when its `Sealer` is made. The salt is in the header, and the
   key of the object is derived from it. There is no way to seal under a salt of one's choice.
-- The nonce is the byte offset of the piece in the object, and a `Sealer` only moves forward.
+- The nonce is the byte offset of the piece in the object, and a `Sealer` only appends.
 - Who has lost the bytes (a crash, a refused upload whose body is gone) encodes anew, with another `Sealer`, so under
   another salt and name. Who still has them sends the same bytes again.
 
@@ -32,6 +32,7 @@ TAG_BYTES = 16
 _HEADER = struct.Struct("<8sHHI16s32s")  # magic, version, kind, generation, drive, salt
 _PLACE = struct.Struct("<QB")  # offset, part
 HEADER_BYTES = _HEADER.size
+_ZEROS = memoryview(bytes(1 << 20))
 
 
 class Kind(IntEnum):
@@ -98,20 +99,24 @@ class Opener:
 
 
 class Sealer:
-    """Makes one object. `header` is what it begins with, `offset` where the next piece will lie."""
+    """Makes one object. `body` is what there is of it: the header, and every piece in its place."""
 
     def __init__(self, keys: DriveKeys, kind: Kind) -> None:
         self.header = Header(kind, keys.current, keys.drive_id, os.urandom(SALT_BYTES))
-        self.offset = HEADER_BYTES
+        self.body = bytearray(self.header.encode())
         self._aead = AESGCM(keys.object_key(keys.current, self.header.salt, kind.name.lower().encode()))
         self._bound = self.header.encode()[len(MAGIC) :]
 
-    def seal(self, plaintext: Buffer, part: Part = Part.BODY) -> bytes:
-        """The next piece, 16 bytes longer than its plaintext. It belongs right behind the piece before."""
-        offset = self.offset
-        # Moved on first: whatever fails from here on, this offset is not used again.
-        self.offset += len(plaintext) + TAG_BYTES
-        return self._aead.encrypt(_nonce(offset), plaintext, self._bound + _PLACE.pack(offset, part))
+    def seal(self, plaintext: Buffer, part: Part = Part.BODY) -> tuple[int, int]:
+        """Append the next piece, 16 bytes longer than its plaintext. Returns its offset and length."""
+        offset, length = len(self.body), len(plaintext) + TAG_BYTES
+        # Taken first: whatever fails from here on, this offset is not used again. In place, because pages that are new
+        # to the process cost as much as the encryption.
+        for done in range(0, length, len(_ZEROS)):
+            self.body += _ZEROS[: length - done]
+        with memoryview(self.body) as body, body[offset:] as place:
+            self._aead.encrypt_into(_nonce(offset), plaintext, self._bound + _PLACE.pack(offset, part), place)
+        return offset, length
 
 
 def _nonce(offset: int) -> bytes:

@@ -25,7 +25,7 @@ from cloud_tier.errors import (
 )
 from cloud_tier.keys import DriveKeys, Generation
 from cloud_tier.pack import ALONE_BYTES, GROUP_BYTES, Entry, Pack, PackReader, PackWriter, index_bytes
-from cloud_tier.sealed import HEADER_BYTES, Header, Kind, Part, Sealer
+from cloud_tier.sealed import HEADER_BYTES, Header, Kind, Opener, Part, Sealer
 
 KEYS = drive_keys()
 TEXT = b"The quick brown fox jumps over the lazy dog. " * 200
@@ -68,7 +68,7 @@ blocks_of_all_kinds = st.lists(
 @given(blocks=blocks_of_all_kinds)
 def test_any_blocks_in_any_order_come_back(blocks: list[bytes]) -> None:
     pack = packed(*blocks)
-    assert sorted(unpacked(pack.body)) == sorted(blocks)
+    assert sorted(unpacked(bytes(pack.body))) == sorted(blocks)
     assert Header.decode(pack.body) == Header(Kind.PACK, pack.generation, KEYS.drive_id, pack.pack_id)
 
 
@@ -111,11 +111,12 @@ def test_a_block_of_no_bytes_or_too_many_is_refused(size: int) -> None:
 # --- damage, and what the store's owner may try ---
 
 SMALL_PACK = packed(TEXT, noise(5000), noise(70_000), noise(9, 1), noise(66_000, 2))
+BODY = bytes(SMALL_PACK.body)
 
 
 def test_any_flipped_byte_of_a_pack_is_refused() -> None:
     """Wherever it is: whoever reads the whole pack, or any block by its reference, gets the right bytes or none."""
-    body = bytearray(SMALL_PACK.body)
+    body = bytearray(BODY)
     dice = random.Random(5)
     edges = {entry.offset + at for entry in SMALL_PACK.entries for at in (0, 1, entry.length - 1)}
     index_at = len(body) - index_bytes(body)
@@ -124,22 +125,22 @@ def test_any_flipped_byte_of_a_pack_is_refused() -> None:
         body[place] ^= 1 << dice.randrange(8)
         with pytest.raises(SealedError):
             unpacked(bytes(body))
-        body[place] = SMALL_PACK.body[place]
+        body[place] = BODY[place]
     assert len(unpacked(bytes(body))) == 5
 
 
 @settings(max_examples=60)
-@given(length=st.integers(0, len(SMALL_PACK.body) - 1))
+@given(length=st.integers(0, len(BODY) - 1))
 def test_a_pack_cut_off_anywhere_is_refused(length: int) -> None:
     with pytest.raises(SealedError):
-        unpacked(SMALL_PACK.body[:length])
+        unpacked(BODY[:length])
 
 
 def test_bytes_put_behind_a_pack_or_into_it_are_refused() -> None:
-    index_at = len(SMALL_PACK.body) - index_bytes(SMALL_PACK.body)
-    for place in (HEADER_BYTES, index_at, len(SMALL_PACK.body)):
+    index_at = len(BODY) - index_bytes(BODY)
+    for place in (HEADER_BYTES, index_at, len(BODY)):
         with pytest.raises(SealedError):
-            unpacked(SMALL_PACK.body[:place] + bytes(16) + SMALL_PACK.body[place:])
+            unpacked(BODY[:place] + bytes(16) + BODY[place:])
 
 
 def test_a_record_of_another_place_or_another_pack_is_refused() -> None:
@@ -181,19 +182,19 @@ def test_another_block_of_the_same_record_is_not_taken_for_the_one_asked_for() -
 
 def test_a_pack_of_another_drive_or_of_keys_not_at_hand_says_so() -> None:
     with pytest.raises(WrongDrive, match="belongs to drive"):
-        unpacked(SMALL_PACK.body, drive_keys(2))
+        unpacked(BODY, drive_keys(2))
     newer = packed(TEXT, keys=drive_keys(generations=3))
     assert newer.generation == 3
     with pytest.raises(WrongKey, match="key generation 3, and the keys at hand end with 1"):
-        unpacked(newer.body)
-    assert unpacked(SMALL_PACK.body, drive_keys(generations=3))
+        unpacked(bytes(newer.body))
+    assert unpacked(BODY, drive_keys(generations=3))
 
 
 def test_something_else_and_a_newer_version_are_told_apart() -> None:
     with pytest.raises(UnknownFormat, match="not an object of a drive"):
         Header.decode(b"PK" + bytes(100))
     with pytest.raises(UnknownFormat, match="format version 2; this program knows 1"):
-        Header.decode(SMALL_PACK.body[:8] + b"\2" + SMALL_PACK.body[9:])
+        Header.decode(BODY[:8] + b"\2" + BODY[9:])
     with pytest.raises(PackDamaged, match="no pack but a log_entry"):
         PackReader(KEYS, Sealer(KEYS, Kind.LOG_ENTRY).header)
     with pytest.raises(PackDamaged, match="does not end as a pack"):
@@ -204,10 +205,9 @@ def test_a_frame_that_would_fill_the_memory_is_refused_unopened() -> None:
     bomb = codec.encode(bytes(100 << 20))
     assert len(bomb) < 20_000
     sealer = Sealer(KEYS, Kind.PACK)
-    offset = sealer.offset
-    record = sealer.seal(bomb)
+    offset, _ = sealer.seal(bomb)
     with pytest.raises(RecordDamaged):
-        PackReader(KEYS, sealer.header).record(offset, record)
+        PackReader(KEYS, sealer.header).record(offset, sealer.body[offset:])
 
 
 # --- a machine that makes mistakes ---
@@ -252,9 +252,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[bytes, bytes]]]
             self._aead = AESGCM(key)
             self.decrypt = self._aead.decrypt
 
-        def encrypt(self, nonce: bytes, data: bytes, bound: bytes) -> bytes:
+        def encrypt_into(self, nonce: bytes, data: bytes, bound: bytes, place: memoryview) -> int:
             used.append((self._key, nonce))
-            return self._aead.encrypt(nonce, data, bound)
+            return self._aead.encrypt_into(nonce, data, bound, place)
 
     monkeypatch.setattr(sealed, "AESGCM", Noting)
     yield used
@@ -292,13 +292,22 @@ def test_a_piece_that_could_not_be_sealed_does_not_give_its_nonce_back(
     seen: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealer = Sealer(KEYS, Kind.PACK)
-    first = sealer.offset
-    sealer.seal(b"one")
-    assert sealer.offset == first + 3 + 16
+    assert sealer.seal(b"one") == (HEADER_BYTES, 3 + 16)
     with pytest.raises(TypeError):
         sealer.seal("no bytes")  # type: ignore[arg-type]
-    sealer.seal(b"two", Part.INDEX)
-    assert [nonce for _, nonce in seen] == sorted({nonce for _, nonce in seen})
+    offset, _ = sealer.seal(b"two", Part.INDEX)
+    assert len(seen) == 3
+    assert len(set(seen)) == 3
+    assert Opener(KEYS, sealer.header).open(offset, sealer.body[offset:], Part.INDEX) == b"two"
+
+
+def test_whoever_goes_on_after_a_refused_block_is_told_so_at_the_end() -> None:
+    writer = PackWriter(KEYS)
+    with pytest.raises(EncodingFailed):
+        writer.add(BlockId(bytes(32)), noise(ALONE_BYTES))
+    writer.add(*named(TEXT))
+    with pytest.raises(EncodingFailed, match="does not name every byte"):
+        writer.close()
 
 
 def test_references_of_a_pack_lie_one_behind_the_other() -> None:
@@ -306,6 +315,6 @@ def test_references_of_a_pack_lie_one_behind_the_other() -> None:
     offsets = [(offset, next(iter(group)).length) for offset, group in groupby(entries, key=lambda entry: entry.offset)]
     ends = [HEADER_BYTES, *(offset + length for offset, length in offsets)]
     assert [offset for offset, _ in offsets] == ends[:-1]
-    assert ends[-1] == len(SMALL_PACK.body) - index_bytes(SMALL_PACK.body)
+    assert ends[-1] == len(BODY) - index_bytes(BODY)
     assert all(isinstance(entry, Entry) for entry in entries)
     assert SMALL_PACK.generation == Generation(1)

@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
         for data in blocks:
             writer.add(block_id(keys.block_key, data), data)
         pack = writer.close()
-        objects[str(PackName(1, pack.pack_id))] = pack.body
+        objects[str(PackName(1, pack.pack_id))] = bytes(pack.body)
         if keys.current == 1:
             ring, keys = ring.revoke(keys, 4, MADE_NS)
     objects[str(KeysName(ring.rows.number))] = ring.encode()
