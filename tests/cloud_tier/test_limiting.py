@@ -1,6 +1,8 @@
 """A speed limit: kept over a minute, shared fairly, changed at the hour."""
 
+import itertools
 import random
+from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -25,6 +27,7 @@ class Wire(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
+        self.takes_s: Iterator[float] = itertools.repeat(0.0)
         self.moved: list[tuple[float, int]] = []
 
     def watched(self, pace: Pace | None) -> Pace:
@@ -32,6 +35,7 @@ class Wire(MemoryStore):
             if pace is not None:
                 await pace(size_bytes)
             self.moved.append((trio.current_time(), size_bytes))
+            await trio.sleep(next(self.takes_s))
 
         return wait
 
@@ -75,6 +79,15 @@ async def test_a_limit_is_kept_within_five_percent_over_any_minute(writers: int,
     seconds = [wire.between(begun_s + second, begun_s + second + 1) for second in range(70)]
     assert max(seconds) < 1.3 * MIB, "even, not in bursts"
     assert min(seconds) > 0.7 * MIB
+
+
+async def test_what_a_stumbling_line_lost_it_makes_up_for(autojump_clock: MockClock) -> None:
+    wire, store = build(Timetable(UTC, otherwise=Limits(up=MIB)))
+    wire.takes_s = itertools.cycle([0.02, 0.1])  # on average less than the 62.5 ms that a piece has
+    begun_s = trio.current_time()
+    with trio.move_on_after(60):
+        await put_for_ever(store, [16 * MIB])
+    assert wire.between(begun_s, begun_s + 60) == pytest.approx(60 * MIB, rel=0.05)
 
 
 async def test_limits_change_at_the_hour_in_the_middle_of_a_body(autojump_clock: MockClock) -> None:

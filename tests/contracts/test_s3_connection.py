@@ -4,9 +4,11 @@ import datetime
 import ipaddress
 import ssl
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any, cast
 
 import botocore.exceptions as theirs
 import botocore.session
@@ -18,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from kit.s3_servers import BUCKET, S3Server, free_port
 
 from cloud_tier.errors import ConnectionStale, StoreDenied, StoreError, StoreMisconfigured, StoreUnavailable
+from cloud_tier.object_store import Page
 from cloud_tier.s3_client import check_endpoint, transport_error, trusted
 from cloud_tier.s3_store import is_keyed, open_s3_store
 
@@ -157,7 +160,8 @@ def test_what_it_means_to_get_no_answer(error: Exception, kind: type[StoreError]
 def test_every_error_of_the_library_means_something() -> None:
     for each in vars(theirs).values():
         if isinstance(each, type) and issubclass(each, theirs.BotoCoreError):
-            assert isinstance(transport_error(each.__new__(each), "office"), StoreError)
+            error = cast(Any, each).__new__(each)
+            assert isinstance(transport_error(error, "office"), StoreError)
 
 
 def test_only_keys_of_the_owner_make_an_etag_no_md5() -> None:
@@ -166,6 +170,17 @@ def test_only_keys_of_the_owner_make_an_etag_no_md5() -> None:
     assert is_keyed({"SSECustomerAlgorithm": "AES256"})
     assert not is_keyed({"ServerSideEncryption": "AES256"})
     assert not is_keyed({})
+
+
+async def test_what_others_keep_in_the_bucket_is_not_listed(moto_server: S3Server) -> None:
+    for name in ("Thumbs.db", "foreign/A", "foreign/Z.tmp", "foreign/a"):
+        put = urllib.request.Request(f"{moto_server.endpoint}/{BUCKET}/{name}", method="PUT", data=b"x")
+        urllib.request.urlopen(put, timeout=10).close()
+    store = await open_s3_store(BUCKET, "foreign", endpoint=moto_server.endpoint, page_objects=1)
+    assert [info.name for info in (await store.list_page("")).objects] == ["a"]
+    await store.delete(["a"])
+    assert await store.list_page("") == Page([], True)
+    await store.aclose()
 
 
 async def test_plain_http_to_another_machine_is_refused_before_anything_is_sent() -> None:
