@@ -158,7 +158,6 @@ class Cuts:
         self._syncs.note_written(segment, offset, data)
         if self._syncs.unsynced_bytes > self._policy.max_bytes:
             self._wanted.set()
-        self.bound_pending()
 
     def bound_pending(self) -> None:
         """Between operations: write statements out when there are many, which brings the cut forward as well."""

@@ -12,7 +12,6 @@ inside the gate and holds the inode's lock; truncation takes the same lock, so n
 """
 
 import errno
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import trio
@@ -110,22 +109,28 @@ class Files:
         return len(data)
 
     def _write_steps_nowait(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:
-        for step in self._steps(inode, offset, len(data)):
+        done, size = 0, len(data)
+        while done < size:
+            step = self._next_step(inode, offset + done, done, size)
             try:
-                whole = step.high - step.low == len(data)
-                self._cache.write_nowait(step.block, step.offset, data if whole else data[step.low : step.high])
+                whole = step.high - done == size
+                self._cache.write_nowait(step.block, step.offset, data if whole else data[done : step.high])
             except OSError as error:
                 raise self._refused(step, error) from error
             self._apply(inode, offset, step, actor_id)
+            done = step.high
 
     async def _write_steps(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:
         view = memoryview(data)
-        for step in self._steps(inode, offset, len(data)):
+        done = 0
+        while done < len(data):
+            step = self._next_step(inode, offset + done, done, len(data))
             try:
-                await self._cache.write(step.block, step.offset, view[step.low : step.high])
+                await self._cache.write(step.block, step.offset, view[done : step.high])
             except OSError as error:
                 raise self._refused(step, error) from error
             self._apply(inode, offset, step, actor_id)
+            done = step.high
 
     def _refused(self, step: Step, error: OSError) -> VfsError:
         """The disk would not take the bytes: a block made for them goes; the file is as it was before the step."""
@@ -135,18 +140,10 @@ class Files:
             return NoSpace("the drive's local disk is full")
         return DataLost(f"the drive's local disk refused to write: {error.strerror}")
 
-    def _steps(self, inode: Inode, start: int, length: int) -> Iterator[Step]:
-        """Where `length` bytes from `start` go. Each step must be written and applied before the next is asked for."""
-        if inode.content is None and length:
-            inode.content = self._contents.create()
-        done = 0
-        while done < length:
-            step = self._next_step(inode, start + done, done, length)
-            yield step
-            done = step.high
-
     def _next_step(self, inode: Inode, position: int, low: int, length: int) -> Step:
-        assert inode.content is not None
+        """Where data[low:length], which belongs at `position`, goes. Write and apply it, then ask for the next."""
+        if inode.content is None:
+            inode.content = self._contents.create()
         kept = self._epochs.newest_frozen
         line = (position // WINDOW_BYTES + 1) * WINDOW_BYTES
         high = low + min(length - low, line - position, MAX_BLOCK_BYTES)
@@ -191,6 +188,8 @@ class Files:
         # The inode agrees with its extents after each step: rows may be written out before the next, which may fail.
         inode.size = max(inode.size, low + size)
         self._inodes.changed(inode, actor_id, contents=True)
+        if step.maps:
+            self._cache.cuts.bound_pending()
 
     def admit(self, size_bytes: int) -> None:
         """Raise NoSpace unless so many bytes fit."""

@@ -193,7 +193,7 @@ async def test_statements_in_memory_are_bounded(tmp_path: Path) -> None:
         cache.cuts.flushers.append(flush)
         for number in range(PENDING_STATEMENTS + 1):
             say(cache, f"name {number}", number)
-        put(cache, b"x")
+        cache.cuts.bound_pending()
         assert cache.database.pending == []
     async with bare_cache(tmp_path) as cache:
         assert len(said(cache)) == PENDING_STATEMENTS + 2

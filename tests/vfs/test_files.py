@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kit.still_drive import StillDrive, UnsyncedDisk
 
 import vfs.contents
+from cachefs.cut import UNWRITTEN_ROWS
 from vfs.errors import DataLost, FileTooLarge, InvalidArgument, NoSpace
 from vfs.extents import WINDOW_BYTES
 from vfs.files import MAX_FILE_BYTES
@@ -209,6 +210,15 @@ def scattered(still: StillDrive, name: str, extents: int) -> Inode:
         still.do(still.write, name, b"x", 10_000 * number)
     still.drive.cuts.log()
     return still.inode(name)
+
+
+def test_rows_of_many_writes_do_not_pile_up(still: StillDrive) -> None:
+    """No turn of the loop has to write all of them."""
+    most = 0
+    for number in range(2 * UNWRITTEN_ROWS):
+        still.do(still.write, "a", b"x", 10_000 * number)
+        most = max(most, still.drive.contents.unwritten())
+    assert 10 < most <= UNWRITTEN_ROWS
 
 
 def test_a_file_of_many_extents_gets_shorter_in_steps(still: StillDrive, monkeypatch: pytest.MonkeyPatch) -> None:
