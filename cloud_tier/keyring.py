@@ -140,7 +140,7 @@ class KeyRing:
         seen = known.head
         follows = (self.rows.number, self.rows.previous) == (seen.number + 1, seen.digest)
         keys = self.open_with_secret(wrap_secret) if follows or self.head == seen else None
-        if not keys or keys.current < held.current or not held.generations.items() <= keys.generations.items():
+        if not keys or not held.generations.items() <= keys.generations.items():
             raise RingRolledBack(
                 f"the store shows key ring {self.rows.number}, which does not continue ring {seen.number} that this "
                 f"machine knows: somebody put an older state, or another one, into the store; nothing of it is used"

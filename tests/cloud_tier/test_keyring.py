@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from blake3 import blake3
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from cloud_tier.errors import (
     WrongKit,
     WrongPassphrase,
 )
-from cloud_tier.keyring import KeyRing, RingHead, _made, _next_generation
+from cloud_tier.keyring import KeyRing, RingHead, _made, _next_generation, _seal_key
 from cloud_tier.keys import Generation
 from cloud_tier.ring_format import encode_rows
 from cloud_tier.wraps import Argon2Cost, Sealing, WrapKind
@@ -164,6 +165,16 @@ def test_somebody_revoked_cannot_come_back_into_a_ring_made_since() -> None:
     wraps = (*ring.rows.wraps, replace(OFFICE.ring.rows.wraps[2], generation_box=box))
     body = encode_rows(replace(rows, wraps=wraps), 2) + ring.encode()[ring.seal_at :]
     with pytest.raises(RingDamaged, match="changed by somebody who does not hold the drive's keys"):
+        KeyRing.decode(body).open_with_secret(OFFICE.kit)
+
+
+def test_somebody_revoked_cannot_seal_a_ring_made_since() -> None:
+    """He has the drive's secret; the seal wants the newest generation as well."""
+    ring, _ = OFFICE.ring.revoke(OFFICE.keys, 3, NOW)
+    his_keys = replace(OFFICE.keys, generations={**OFFICE.keys.generations, Generation(2): bytes(32)})
+    clear = encode_rows(replace(ring.rows, revoked=()), 2)
+    body = clear + AESGCM(_seal_key(his_keys, ring.rows)).encrypt(bytes(12), b'{"names": {}}', clear)
+    with pytest.raises(RingDamaged, match="does not hold the drive's keys"):
         KeyRing.decode(body).open_with_secret(OFFICE.kit)
 
 

@@ -76,6 +76,14 @@ def test_what_else_goes_wrong_is_named_too(change: object, where: str) -> None:
     assert refused.value.where == where
 
 
+def test_two_wrong_symbols_that_a_groups_check_misses_are_found_in_the_line() -> None:
+    first, second = (ALPHABET.index(LINES[0][at]) for at in (6, 7))
+    fooled = ALPHABET[(first + 3) % 32] + ALPHABET[(second - 1) % 32]  # weights 1 and 3: the sum stays
+    with pytest.raises(KitDamaged, match="line 1 of the key is mistyped") as refused:
+        parse_kit("\n".join([LINES[0][:6] + fooled + LINES[0][8:], *LINES[1:]]))
+    assert refused.value.where == "line 1"
+
+
 def test_lines_of_two_kits_are_noticed() -> None:
     other = [line for line in Kit(bytes(32)).text().splitlines() if re.match(r"  [1-4]:", line)]
     with pytest.raises(KitDamaged, match="do not belong together"):
