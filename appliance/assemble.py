@@ -156,7 +156,7 @@ def _pages_of_rows(query: Query) -> list[str]:
 
 def check_open_state(state: Path) -> CheckReport:
     """Check the last cut of a running drive, by a connection of its own. Blocks: call it in a thread."""
-    database = Database.open(state / engine_state.DATABASE)
+    database = engine_state.open_database(state)
     try:
         database.connection.execute("BEGIN")  # all queries see the same cut
         return report(database, state, repair=False)

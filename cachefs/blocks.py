@@ -1,8 +1,9 @@
-"""Blocks: the state machine OPEN → SEALED, and the rows behind it.
+"""Blocks: what they are, where they lie, and the rows behind them.
 
 A `Block` in memory is the truth while it is loaded; its rows are written at the next flush. A block is OPEN until it
 is named by its content. An OPEN block may be written in place only while nobody else can see its bytes (I2):
-`is_writable` is that rule, and the only place where it stands.
+`is_writable` is that rule, and the only place where it stands. Sealing, evicting and fetching are the moves of
+`cachefs.seals`.
 
 Whether a block is still needed is not counted but asked: it dies when the last extent that points at it, live or
 history, is gone. The layer above says so by `drop`.
@@ -15,14 +16,21 @@ from collections.abc import Iterable
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.errors import UnknownBlock
-from cachefs.segments import Segment, Segments
+from cachefs.segments import CACHE, Segment, Segments
+from cachefs.sums import PAGE_BYTES
 
 MAX_BLOCK_BYTES = 4 << 20
 CACHED_BLOCKS = 50_000  # clean blocks kept in memory, about 250 bytes each
+NOWHERE = Segment(0, CACHE, -1, 0, 0, is_new=False)
+"""The segment of a block that is not held here. Reading its descriptor fails, so the quick paths need not ask."""
 
 
 class Block:
-    """One run of bytes. `length` counts the bytes ever written; [length, capacity) of its place is fresh."""
+    """One run of bytes. `length` counts the bytes ever written; [length, capacity) of its place is fresh.
+
+    A block that moves (evicted, fetched) becomes another object: whoever reads goes on from the old place, which his
+    lease keeps.
+    """
 
     __slots__ = (
         "block_id",
@@ -35,6 +43,7 @@ class Block:
         "offset",
         "segment",
         "shared",
+        "writers",
     )
 
     def __init__(
@@ -58,6 +67,17 @@ class Block:
         self.capacity = capacity
         self.is_frozen = False
         self.is_new = False
+        self.writers = 0  # threads that write to it at this moment
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its bytes lie here."""
+        return self.segment is not NOWHERE
+
+    @property
+    def last_page_is_own(self) -> bool:
+        """Whether its last page ends with it, so that the sum of that page covers no bytes of another block."""
+        return (self.offset + self.capacity) % PAGE_BYTES == 0
 
     def is_writable(self, newest_kept: int) -> bool:
         """Whether its bytes may be changed in place: OPEN, born after every state that is kept, in one content only,
@@ -76,6 +96,7 @@ class Blocks:
         self._loaded: OrderedDict[int, Block] = OrderedDict()
         self._dirty: dict[int, Block] = {}
         self._dropped: set[int] = set()  # their rows go at the next flush
+        self._dropped_sealed: set[int] = set()
         self.held = 0  # rows; kept as a tally, for counting a million of them takes the loop away
         self.sealed = 0
 
@@ -89,7 +110,7 @@ class Blocks:
         return len(self._dirty) + len(self._dropped)
 
     def get(self, number: int) -> Block:
-        """The block. Raises UnknownBlock when it has no row or is not held here."""
+        """The block. Raises UnknownBlock when it has no row."""
         block = self._loaded.get(number)
         if block is None:
             block = self._load(number)
@@ -101,14 +122,19 @@ class Blocks:
 
     def _load(self, number: int) -> Block:
         row = self._database.row(
-            "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks JOIN residency USING"
+            "SELECT block_id, length, born, shared, segment, offset, capacity FROM blocks LEFT JOIN residency USING"
             " (block) WHERE block = ?",
             (number,),
         )
         if row is None or number in self._dropped:
             raise UnknownBlock(number)
         block_id, length, born, shared, segment, offset, capacity = row
-        block = Block(number, block_id, length, born, bool(shared), self._segments[segment], offset, capacity)
+        if segment is not None:
+            block = Block(number, block_id, length, born, bool(shared), self._segments[segment], offset, capacity)
+        elif block_id is not None:
+            block = Block(number, block_id, length, born, bool(shared), NOWHERE, 0, 0)
+        else:
+            raise UnknownBlock(number)
         self._loaded[number] = block
         if len(self._loaded) > CACHED_BLOCKS + len(self._dirty):
             self._shrink()
@@ -148,11 +174,18 @@ class Blocks:
     def drop(self, number: int) -> None:
         """No extent points at the block any more: free its place and forget it, in the running transaction."""
         block = self.get(number)
-        self._segments.free(block.segment, block.offset, block.capacity, is_reserved=block.is_new)
+        if block.is_held:
+            self._segments.free(block.segment, block.offset, block.capacity, is_reserved=block.is_new)
         if not block.is_new:
             self._dropped.add(number)
-            self.held -= 1
-            self.sealed -= block.block_id is not None
+            self.held -= block.is_held
+            if block.block_id is not None:
+                self.sealed -= 1
+                self._dropped_sealed.add(number)
+        self.forget(number)
+
+    def forget(self, number: int) -> None:
+        """Its rows were changed or removed by somebody else: the next `get` reads them."""
         self._dirty.pop(number, None)
         self._loaded.pop(number, None)
 
@@ -183,3 +216,8 @@ class Blocks:
             write("DELETE FROM residency WHERE block IN (SELECT value FROM json_each(?))", (numbers,))
             write("DELETE FROM blocks WHERE block IN (SELECT value FROM json_each(?))", (numbers,))
             self._dropped.clear()
+        if self._dropped_sealed:
+            numbers = json.dumps(sorted(self._dropped_sealed))
+            write("DELETE FROM unsent WHERE block IN (SELECT value FROM json_each(?))", (numbers,))
+            write("DELETE FROM catalog WHERE block IN (SELECT value FROM json_each(?))", (numbers,))
+            self._dropped_sealed.clear()

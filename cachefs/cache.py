@@ -25,6 +25,7 @@ from cachefs.cut import CutPolicy, Cuts
 from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import BytesDamaged
+from cachefs.seals import Seals
 from cachefs.segments import Segment, Segments
 from cachefs.sums import CHUNK_SHIFT, LOW_HALF, PAGE_BYTES, page_sum, page_sums
 from cloud_tier.clock import Clock
@@ -54,6 +55,7 @@ class Cache:
         self.local_counters = Counters(database, "local_counters")
         self.segments = Segments(disk, state / "segments", database, self.local_counters)
         self.blocks = Blocks(database, self.segments, self.counters)
+        self.seals = Seals(database, self.blocks, self.segments, self.counters)
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
         self.budget = Budget(state, clock, self.segments.allocated_bytes, limit_bytes)
         self.damaged: set[tuple[int, int]] = set()
@@ -106,18 +108,19 @@ class Cache:
         return page if not known or known == xxh3_64_intdigest(page) & LOW_HALF else None
 
     def _read_pages_nowait(self, block: Block, offset: int, length: int) -> bytes | bytearray | None:
-        low, high = pages_of(block, offset, length)
-        segment, place = block.segment, block.offset + low
-        data = bytearray(high - low)
+        place, high = pages_of(block, offset, length)
+        segment = block.segment
+        data = bytearray(high - place)
         try:
             count = self.disk.read_cached(segment.fd, data, place)
         except OSError:
             return None
-        if count != high - low or self._sums.missing(segment.number, place, place + count):
+        if count != high - place or self._sums.missing(segment.number, place, high):
             return None
-        if first_wrong(self._sums.known(segment.number, place, place + count), page_sums(data)) is not None:
+        if first_wrong(self._sums.known(segment.number, place, high), page_sums(data)) is not None:
             return None
-        return data if count == length else data[offset - low : offset - low + length]
+        first = block.offset + offset - place
+        return data if count == length else data[first : first + length]
 
     async def read(self, block: Block, offset: int, length: int) -> bytes | bytearray:
         """`length` bytes of a block from `offset`. Raises BytesDamaged."""
@@ -129,7 +132,7 @@ class Cache:
                     return data
             return await self._read(block, offset, length)
         except OSError as error:
-            raise self._damaged(block, offset, f"cannot be read ({error.strerror})") from error
+            raise self._damaged(block, block.offset + offset, f"cannot be read ({error.strerror})") from error
         finally:
             self.segments.free_queue.release(lease)
 
@@ -137,9 +140,8 @@ class Cache:
         """Ask the disk for the neighbourhood, and look again for a moment: a quick disk has brought it before a thread
         would be awake. A slow one is soon not waited for any more.
         """
-        low, high = pages_of(block, offset, length)
-        await self.load_sums(block.segment, block.offset + low, block.offset + high)
-        place = block.offset + low
+        place, high = pages_of(block, offset, length)
+        await self.load_sums(block.segment, place, high)
         self.disk.will_read(block.segment.fd, place - place % AROUND_BYTES, AROUND_BYTES)
         if self._unhurried:
             self._unhurried -= 1
@@ -156,22 +158,22 @@ class Cache:
     async def _read(self, block: Block, offset: int, length: int) -> bytes:
         segment, seen = block.segment, None
         while True:
-            low, high = pages_of(block, offset, length)
-            place = block.offset + low
-            await self.load_sums(block.segment, block.offset + low, block.offset + high)
+            place, high = pages_of(block, offset, length)
+            await self.load_sums(segment, place, high)
             data, sums = await trio.to_thread.run_sync(
-                self._read_and_sum, segment.fd, high - low, place, self._ahead(segment, place, high - low),
+                self._read_and_sum, segment.fd, high - place, place, self._ahead(segment, place, high - place),
                 limiter=self._threads,
             )  # fmt: skip
-            if len(data) < high - low:
-                raise self._damaged(block, low + len(data), "is missing: the file of the segment ends before it")
-            known = self._sums.known(segment.number, place, place + len(data))
+            if len(data) < high - place:
+                raise self._damaged(block, place + len(data), "is missing: the file of the segment ends before it")
+            known = self._sums.known(segment.number, place, high)
             wrong = first_wrong(known, sums)
             if wrong is None:
-                return data if len(data) == length else data[offset - low : offset - low + length]
+                first = block.offset + offset - place
+                return data if len(data) == length else data[first : first + length]
             # A writer may have been faster than this read. Damage stands still.
             if seen == (wrong, known[wrong], sums[wrong]):
-                raise self._damaged(block, low + wrong * PAGE_BYTES, "is not what was written")
+                raise self._damaged(block, place + wrong * PAGE_BYTES, "is not what was written")
             seen = (wrong, known[wrong], sums[wrong])
 
     def _ahead(self, segment: Segment, place: int, length: int) -> int:
@@ -195,11 +197,14 @@ class Cache:
         for chunk in self._sums.missing(segment.number, low, high):
             await trio.to_thread.run_sync(self._sums.read_file, chunk, limiter=self._threads)  # `load` finds it cached
 
-    def _damaged(self, block: Block, offset: int, what: str) -> BytesDamaged:
+    def _damaged(self, block: Block, place: int, what: str) -> BytesDamaged:
         # The one place where damage is stated: a SEALED block that a pack holds is to be fetched again instead.
-        offset -= offset % PAGE_BYTES
-        page = block.segment.number, block.offset + offset
+        place -= place % PAGE_BYTES
+        offset = max(0, place - block.offset)
+        page = block.segment.number, place
         is_news = page not in self.damaged
+        if block.block_id is not None:
+            self.seals.suspects.add(block.number)
         self.damaged.add(page)
         return BytesDamaged(block.segment.number, block.number, offset, what, is_news=is_news)
 
@@ -244,31 +249,32 @@ class Cache:
         sums[index] = (sum_ ^ 1 or 2) if is_damaged else sum_  # damaged: anything but right, or unknown
 
     def _write_pages_nowait(self, block: Block, offset: int, data: bytes | memoryview) -> None:
-        low, high = pages_of(block, offset, len(data))
-        number, place = block.segment.number, block.offset + low
-        known = self._sums.known(number, place, block.offset + high)
+        number, (place, high) = block.segment.number, pages_of(block, offset, len(data))
+        known = self._sums.known(number, place, high)
         try:
             new = self._write_and_sum(block, offset, data, known)
         except OSError:
-            self._sums.forget(number, place, block.offset + high)
+            self._sums.forget(number, place, high)
             raise
         self._sums.set(number, place, new)
 
     async def write(self, block: Block, offset: int, data: bytes | memoryview) -> None:
         """`write_nowait` in a thread. The caller stands inside the gate."""
         segment = block.segment
-        low, high = pages_of(block, offset, len(data))
+        place, high = pages_of(block, offset, len(data))
         lease = self.segments.free_queue.lease()
+        block.writers += 1
         try:
-            await self.load_sums(block.segment, block.offset + low, block.offset + high)
-            known = self._sums.known(segment.number, block.offset + low, block.offset + high)
-            self._sums.forget(segment.number, block.offset + low, block.offset + high)
+            await self.load_sums(segment, place, high)
+            known = self._sums.known(segment.number, place, high)
+            self._sums.forget(segment.number, place, high)
             new = await trio.to_thread.run_sync(self._write_large, block, offset, data, known, limiter=self._threads)
-            self._sums.set(segment.number, block.offset + low, new)
+            self._sums.set(segment.number, place, new)
         except BaseException:
-            self._sums.forget(segment.number, block.offset + low, block.offset + high)  # somebody may have learned them
+            self._sums.forget(segment.number, place, high)  # somebody may have learned them
             raise
         finally:
+            block.writers -= 1
             self.segments.free_queue.release(lease)
             segment.unsynced = True
         self.cuts.note_written(segment.number, block.offset + offset, data)
@@ -304,9 +310,13 @@ class Cache:
 
 
 def pages_of(block: Block, offset: int, length: int) -> tuple[int, int]:
-    """The bytes of whole pages around a range of a block; the last page ends where the block does."""
-    end = offset + length
-    return offset - offset % PAGE_BYTES, min(end + -end % PAGE_BYTES, max(end, block.length))
+    """The bytes of the segment, whole pages, around a range of a block; a last page that is its own ends with it."""
+    start = block.offset + offset
+    end = start + length
+    high = end + -end % PAGE_BYTES
+    if block.last_page_is_own:
+        high = min(high, max(end, block.offset + block.length))
+    return start - start % PAGE_BYTES, high
 
 
 def first_wrong(known: Sequence[int], found: memoryview) -> int | None:

@@ -13,7 +13,7 @@ write-ahead log itself, and `checkpoint` runs on a connection of its own, in a t
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from cachefs.errors import DatabaseDamaged, RowsDamaged, StorageBroken, Transact
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48447276  # "HDrv"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CHECKSUM_BYTES = 8  # at the end of each page; on disk: do not change
 
 Parameters = Sequence[Any]
@@ -122,8 +122,11 @@ class Database:
         return database
 
     @classmethod
-    def open(cls, path: Path, *, vfs: str | None = None) -> "Database":
-        """Open an existing database. Raises DatabaseDamaged, WrongVersion, FileNotFoundError, StorageBroken."""
+    def open(cls, path: Path, *, vfs: str | None = None, migrations: Mapping[int, str] = {}) -> "Database":
+        """Open an existing database; one of an older version is brought up to date by `migrations`, version by version.
+
+        Raises DatabaseDamaged, WrongVersion, FileNotFoundError, StorageBroken.
+        """
         if not path.is_file():
             raise FileNotFoundError(path)
         try:
@@ -131,13 +134,14 @@ class Database:
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise DatabaseDamaged(f"{path.name} is not the database of a Hybrid Drive")
             version = connection.pragma("user_version")
-            if version != FORMAT_VERSION:
+            if version > FORMAT_VERSION or not migrations.keys() >= set(range(version + 1, FORMAT_VERSION + 1)):
                 raise WrongVersion(version, FORMAT_VERSION)
             if connection.reserve_bytes(None, -1) != CHECKSUM_BYTES:
                 raise DatabaseDamaged(f"the header of {path.name} says that its pages have no checksums")
             connection.pragma("journal_mode", "wal")
             database = cls(path, connection, vfs)
             database._settle()
+            database._migrate(version, migrations)
         except apsw.Error as error:
             if not is_damage(error):
                 raise StorageBroken(f"{path.name} cannot be read: {error}") from error
@@ -154,6 +158,15 @@ class Database:
             ("temp_store", "memory"),
         ):
             self.connection.pragma(name, value)
+
+    def _migrate(self, version: int, migrations: Mapping[int, str]) -> None:
+        while version < FORMAT_VERSION:
+            version += 1
+            log.info("bringing %s from format version %d to %d", self.path.name, version - 1, version)
+            with self.connection:  # all of a version or nothing
+                for _ in self.connection.execute(migrations[version]):
+                    pass
+                self.connection.pragma("user_version", version)
 
     def reader(self) -> apsw.Connection:
         """A second, read-only connection; it sees what the last cut committed. Its user closes it.

@@ -31,8 +31,8 @@ CREATE UNIQUE INDEX blocks_by_id ON blocks (block_id) WHERE block_id IS NOT NULL
 CREATE TABLE residency (
     block    INTEGER PRIMARY KEY,
     segment  INTEGER NOT NULL,
-    offset   INTEGER NOT NULL,             -- byte in the segment, multiple of 4096
-    capacity INTEGER NOT NULL              -- bytes set aside from offset, multiple of 4096, at least blocks.length
+    offset   INTEGER NOT NULL,             -- byte in the segment; of an OPEN block a multiple of 4096
+    capacity INTEGER NOT NULL              -- bytes set aside from offset, at least blocks.length; of an OPEN block a multiple of 4096
 );
 
 -- Segment files. A segment is written only above `bump`; a number is never used twice.
@@ -51,17 +51,39 @@ CREATE TABLE free_queue (
     length  INTEGER NOT NULL
 );
 
--- Which pack of the store holds a sealed block (filled when the drive has a store).
-CREATE TABLE packs (
-    pack_id    BLOB PRIMARY KEY,           -- the pack's random salt, 32 bytes
-    size_bytes INTEGER NOT NULL,
-    generation INTEGER NOT NULL,           -- key generation that sealed it
-    doomed_at  INTEGER                     -- NULL = alive; else the log position of the transaction that doomed it (I9)
+-- Pages in which several blocks lie: what one OPEN block held was cut into several SEALED ones where it lay. Such a page
+-- is freed with the last of them. A page without a row has one user.
+CREATE TABLE shared_pages (
+    segment INTEGER NOT NULL,
+    page    INTEGER NOT NULL,              -- byte in the segment / 4096
+    users   INTEGER NOT NULL,              -- blocks that lie in it, 2 or more
+    PRIMARY KEY (segment, page)
 ) WITHOUT ROWID;
-CREATE TABLE catalog (
-    block   INTEGER PRIMARY KEY,
-    pack_id BLOB NOT NULL,
-    offset  INTEGER NOT NULL,              -- of the encrypted record in the pack
-    length  INTEGER NOT NULL               -- of the encrypted record
+
+-- SEALED blocks that no pack holds yet. Never evicted (I5).
+CREATE TABLE unsent (
+    block INTEGER PRIMARY KEY,
+    lane  INTEGER NOT NULL                 -- 0 = small work, which overtakes; 1 = bulk. Do not change.
 );
-CREATE INDEX catalog_by_pack ON catalog (pack_id);
+
+-- Packs of the store. A row comes before its upload begins, so that no object is ever there that nobody knows of.
+CREATE TABLE packs (
+    pack       INTEGER PRIMARY KEY,        -- number, never reused
+    pack_id    BLOB NOT NULL,              -- the pack's random salt, 32 bytes
+    generation INTEGER NOT NULL,           -- key generation that sealed it
+    fence      INTEGER NOT NULL,           -- generation of the lease under which it was sent; part of the object's name
+    size_bytes INTEGER NOT NULL,
+    state      INTEGER NOT NULL,           -- 1 = being sent, perhaps there; 2 = in the store; 3 = doomed (I9). Do not change.
+    doomed_at  INTEGER                     -- log position of the transaction that doomed it
+);
+CREATE UNIQUE INDEX packs_by_id ON packs (pack_id);
+
+-- Where in the store a SEALED block is. All in bytes.
+CREATE TABLE catalog (
+    block  INTEGER PRIMARY KEY,
+    pack   INTEGER NOT NULL,
+    offset INTEGER NOT NULL,               -- of its record in the pack
+    length INTEGER NOT NULL,               -- of the record, as sealed
+    start  INTEGER NOT NULL                -- of the block in the record's plaintext
+);
+CREATE INDEX catalog_by_pack ON catalog (pack);

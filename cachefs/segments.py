@@ -16,6 +16,8 @@ Beside each segment lies the file of its page sums (`cachefs.sums`), which comes
 import errno
 import logging
 import os
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -187,7 +189,51 @@ class Segments:
         if is_reserved:
             segment.reserved -= capacity
         segment.row_dirty = True
-        self.free_queue.add(segment.number, offset, capacity)
+        if (offset | capacity) % PAGE_BYTES:
+            low, high = self._own_pages(segment.number, offset, offset + capacity)
+            offset, capacity = low, high - low
+        if capacity:
+            self.free_queue.add(segment.number, offset, capacity)
+        self._retire_if_empty(segment)
+
+    def _own_pages(self, segment: int, low: int, high: int) -> tuple[int, int]:
+        """The bytes of whole pages around [low, high), but for those in which other blocks still lie."""
+        first, last = low // PAGE_BYTES, (high - 1) // PAGE_BYTES
+        is_first_kept = self._leave_page(segment, first)
+        is_last_kept = self._leave_page(segment, last) if last > first else is_first_kept
+        low, high = first + is_first_kept, last + 1 - is_last_kept
+        return low * PAGE_BYTES, max(low, high) * PAGE_BYTES
+
+    def _leave_page(self, segment: int, page: int) -> bool:
+        """One block less lies in the page. Whether others do."""
+        row = self._database.row("SELECT users FROM shared_pages WHERE segment = ? AND page = ?", (segment, page))
+        if row is None:
+            return False
+        if row[0] > 2:
+            sql = "UPDATE shared_pages SET users = users - 1 WHERE segment = ? AND page = ?"
+        else:
+            sql = "DELETE FROM shared_pages WHERE segment = ? AND page = ?"
+        self._database.write(sql, (segment, page))
+        return True
+
+    def divide(self, segment: Segment, offset: int, capacity: int, parts: Sequence[tuple[int, int]]) -> None:
+        """The place belongs to several blocks from now on: `parts`, each (offset, capacity), in order, none overlap.
+
+        Pages in which none of them lies are freed. In the running transaction.
+        """
+        segment.live -= capacity - sum(length for _, length in parts)
+        segment.row_dirty = True
+        users = Counter(page for low, length in parts for page in {low // PAGE_BYTES, (low + length - 1) // PAGE_BYTES})
+        for page, count in sorted(users.items()):
+            if count > 1:
+                self._database.write("INSERT INTO shared_pages VALUES (?, ?, ?)", (segment.number, page, count))
+        done, end = offset, offset + capacity
+        for low, length in parts:
+            if low - low % PAGE_BYTES > done:
+                self.free_queue.add(segment.number, done, low - low % PAGE_BYTES - done)
+            done = max(done, low + length + -(low + length) % PAGE_BYTES)
+        if done < end:
+            self.free_queue.add(segment.number, done, end - done)
         self._retire_if_empty(segment)
 
     def _retire_if_empty(self, segment: Segment) -> None:

@@ -106,8 +106,24 @@ RULES = [
     Rule("places", "the place of block {1} belongs to no block",
          "SELECT NULL, block FROM residency WHERE block NOT IN (SELECT block FROM blocks)"),
     Rule("places", "block {1} does not fit into its place",
-         "SELECT NULL, block FROM blocks JOIN residency USING (block) WHERE length > capacity OR offset %"
-         " 4096 OR capacity % 4096"),
+         "SELECT NULL, block FROM blocks JOIN residency USING (block) WHERE length > capacity OR"
+         " block_id IS NULL AND (offset % 4096 OR capacity % 4096)"),
+    Rule("places", "a page of segment {1} has another number of blocks than its row says",
+         "SELECT NULL, segment FROM shared_pages p WHERE users < 2 OR users != (SELECT count(*) FROM residency r"
+         " WHERE r.segment = p.segment AND r.offset < (p.page + 1) * 4096 AND r.offset + r.capacity > p.page * 4096)"),
+    Rule("places", "two blocks lie in one page of segment {1}, and no row says so",
+         "SELECT NULL, segment FROM (SELECT segment, offset, lag(offset + capacity) OVER (PARTITION BY segment ORDER BY"
+         " offset) AS before FROM residency) r WHERE before > offset / 4096 * 4096 AND NOT EXISTS"
+         " (SELECT 1 FROM shared_pages p WHERE p.segment = r.segment AND p.page = r.offset / 4096)"),
+    Rule("I5 unsent", "block {1} is sealed, in no pack, and nobody will send it",
+         "SELECT NULL, block FROM blocks WHERE block_id IS NOT NULL AND block NOT IN (SELECT block FROM unsent)"
+         " AND block NOT IN (SELECT block FROM catalog)"),
+    Rule("I5 unsent", "block {1} waits to be sent and is not held here, or not sealed",
+         "SELECT NULL, block FROM unsent WHERE block NOT IN (SELECT block FROM residency) OR block NOT IN"
+         " (SELECT block FROM blocks WHERE block_id IS NOT NULL)"),
+    Rule("I8 catalog", "block {1} is said to be in a pack that is not in the store",
+         "SELECT NULL, block FROM catalog c LEFT JOIN packs p USING (pack) WHERE p.state IS NOT 2 OR"
+         " block NOT IN (SELECT block FROM blocks WHERE block_id IS NOT NULL)"),
     Rule("places", "block {1} lies beyond the end of its segment",
          "SELECT NULL, block FROM residency r LEFT JOIN segments s USING (segment) WHERE s.segment IS NULL OR"
          " offset + capacity > bump"),

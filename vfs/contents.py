@@ -101,6 +101,13 @@ class Contents:
                 if not indexes:
                     del self._loaded[key[0]]
 
+    def forget_windows(self, contents: Iterable[int]) -> None:
+        """The rows of these contents were changed behind their windows, none of which had unwritten ones."""
+        for content in contents:
+            for index in self._loaded.pop(content, ()):
+                window = self._windows.pop((content, index))
+                self._cost -= WINDOW_COST_BYTES + EXTENT_COST_BYTES * len(window.starts)
+
     def pieces(self, content: int, low: int, high: int) -> list[Piece]:
         """What covers [low, high) of the content, in order."""
         found: list[Piece] = []

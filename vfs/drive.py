@@ -29,8 +29,10 @@ from vfs.namespace import Namespace
 from vfs.past import Past
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
+from vfs.resting import Resting
+from vfs.sealing import Names, Sealing
 from vfs.snapshots import Snapshots
-from vfs.state import DATABASE
+from vfs.state import open_database
 from vfs.undo_epochs import UndoEpochs
 from vfs.xattrs import Xattrs
 
@@ -51,6 +53,7 @@ class Drive:
         policy: CutPolicy,
         limit_bytes: int,
         size_bytes: int,
+        names: Names | None,
     ) -> None:
         self.state = state
         self.disk = disk
@@ -66,7 +69,11 @@ class Drive:
         self.xattrs = Xattrs(database, counters, self.inodes)
         self.actors = Actors(database, counters)
         self.namespace = Namespace(database, self.inodes, self.epochs)
-        self.files = Files(self.cache, self.contents, self.inodes, self.epochs)
+        resting = Resting() if names is not None else None
+        self.files = Files(self.cache, self.contents, self.inodes, self.epochs, resting)
+        self.sealing: Sealing | None = None
+        if names is not None and resting is not None:
+            self.sealing = Sealing(self.cache, self.contents, self.epochs, names, resting)
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
         self.pruning = Pruning(database, self.contents, self.inodes)
         self.doors = Doors(database, counters, self.snapshots, self.namespace)
@@ -99,15 +106,16 @@ class Drive:
         limit_bytes: int = 0,
         size_bytes: int = DEFAULT_SIZE_BYTES,
         vfs: str | None = None,
+        names: Names | None = None,
     ) -> "Drive":
-        """Wake up and recover. The caller holds the state's lock.
+        """Wake up and recover. The caller holds the state's lock. With `names`, what comes to rest is sealed.
 
         Raises FileNotFoundError, DatabaseDamaged, WrongVersion, StorageBroken.
         """
         disk = disk or RealDisk()
-        database = Database.open(state / DATABASE, vfs=vfs)
+        database = open_database(state, vfs)
         try:
-            drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes)
+            drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes, names)
             try:
                 await drive._start()
             except BaseException:
@@ -138,6 +146,8 @@ class Drive:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.cuts.run)
             nursery.start_soon(self.reaper.run)
+            if self.sealing is not None:
+                nursery.start_soon(self.sealing.run)
 
     async def close(self) -> None:
         """Last cut, files closed. After `run` has ended."""

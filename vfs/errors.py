@@ -18,7 +18,8 @@
     ├── BadHandle           the handle does not allow it
     ├── NoSpace             full; nothing was changed
     ├── DataLost            bytes cannot be served as good
-    │   └── Damaged         a page of a file is not what was written; the other pages are good
+    │   ├── Damaged         a page of a file is not what was written; the other pages are good
+    │   └── Moved           the extents that were looked up are out of date: the bytes lie elsewhere
     └── Refused             a restore or undo was not done, with the reason; nothing was changed
 
 None of them is worth a retry by itself.
@@ -95,6 +96,10 @@ class NoSpace(VfsError):
 
 class DataLost(VfsError):
     """Bytes cannot be served as good."""
+
+
+class Moved(DataLost):
+    """The extents that were looked up lead to a block that was sealed since. Those of the next cut are right."""
 
 
 class Damaged(DataLost):

@@ -21,9 +21,10 @@ from cachefs.cache import INLINE_BYTES, Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
 from vfs.contents import Contents
 from vfs.epochs import Epochs
-from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, NoSpace, VfsError
+from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, Moved, NoSpace, VfsError
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.inodes import Inode, Inodes
+from vfs.resting import Resting
 
 MAX_FILE_BYTES = 1 << 50  # 1 PiB; holes cost nothing
 GROWING_BYTES = 64 << 10  # a file that is appended to gets room for at least so much more
@@ -46,11 +47,15 @@ class Step(NamedTuple):
 class Files:
     """Reading, writing and truncating live files."""
 
-    def __init__(self, cache: Cache, contents: Contents, inodes: Inodes, epochs: Epochs) -> None:
+    def __init__(
+        self, cache: Cache, contents: Contents, inodes: Inodes, epochs: Epochs, resting: Resting | None = None
+    ) -> None:
+        """`resting` hears of each write, for what seals files that have come to rest."""
         self._cache = cache
         self._contents = contents
         self._inodes = inodes
         self._epochs = epochs
+        self._resting = resting
 
     # --- reading ---
 
@@ -77,7 +82,7 @@ class Files:
         except BytesDamaged as error:
             raise damaged(error, pieces) from error
         except UnknownBlock as error:
-            raise DataLost(str(error)) from error
+            raise Moved(str(error)) from error
         finally:
             self._cache.segments.free_queue.release(lease)
 
@@ -106,6 +111,8 @@ class Files:
                     await self._write_steps(inode, offset, data, actor_id)
         else:
             self._write_steps_nowait(inode, offset, data, actor_id)
+        if self._resting is not None and inode.content is not None:
+            self._resting.written(inode.content, trio.current_time())
         return len(data)
 
     def _write_steps_nowait(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:

@@ -27,6 +27,26 @@ def schemas() -> list[str]:
     return [(files(package) / "schema.sql").read_text() for package in ("cachefs", "vfs")]
 
 
+def migrations() -> dict[int, str]:
+    """What brings the tables to a version from the one before, by version: `migrations/NNNN.sql` of all layers."""
+    found: dict[int, str] = {}
+    for package in ("cachefs", "vfs"):
+        folder = files(package) / "migrations"
+        if folder.is_dir():
+            for file in folder.iterdir():
+                version = int(file.name.partition(".")[0])
+                found[version] = found.get(version, "") + file.read_text()
+    return found
+
+
+def open_database(state: Path, vfs: str | None = None) -> Database:
+    """The database of a drive, brought up to date.
+
+    Raises FileNotFoundError, DatabaseDamaged, WrongVersion, StorageBroken.
+    """
+    return Database.open(state / DATABASE, vfs=vfs, migrations=migrations())
+
+
 def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None = None, vfs: str | None = None) -> None:
     """Make an empty drive whose root belongs to `uid` and `gid`. Raises FileExistsError where there is one.
 

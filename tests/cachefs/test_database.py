@@ -182,7 +182,7 @@ def test_newer_format_is_refused_by_number(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(WrongVersion) as caught:
         Database.open(tmp_path / "drive.db")
-    assert (caught.value.found, caught.value.known) == (7, 1)
+    assert (caught.value.found, caught.value.known) == (7, 2)
 
 
 def test_every_schema_statement_was_run(database: Database) -> None:

@@ -18,7 +18,7 @@ import trio
 from crash.engine_verdict import losses, promise_of
 from crash.engine_workload import State, Worker
 from kit.disk_journal import Survival, everything, put
-from kit.drive_builder import DriveBuilder
+from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.inline_threads import inline_threads
 from kit.losing_disk import LosingDisk, crash_points, losing_drive
 from trio.testing import MockClock
@@ -68,7 +68,7 @@ def record(state: Path, seed: int, steps: int) -> Run:
     """Let a worker run on a drive in `state`, to the end, without a crash."""
 
     async def work() -> Run:
-        async with losing_drive(state, policy=replace(POLICY, quick_s=seed % 2 - 0.5)) as (built, disk):
+        async with losing_drive(state, policy=replace(POLICY, quick_s=seed % 2 - 0.5), names=SMALL_CUTS) as (built, disk):
             worker = Worker(built, disk, seed)
             await worker.work(steps)
             return Run(disk, worker.states)
@@ -93,7 +93,7 @@ def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]
 
     async def examine() -> list[str]:
         try:
-            async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY) as built:
+            async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=SMALL_CUTS) as built:
                 return await losses(built, run.states, promise_of(facts, is_power_lost=is_power_lost))
         except Exception as error:
             return [f"the drive does not start or run: {error!r}"]

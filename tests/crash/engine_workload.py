@@ -129,7 +129,7 @@ class Worker:
 
     async def _step(self, nursery: trio.Nursery) -> None:
         size = self._chance.choice(SIZES)
-        match self._chance.choices(range(17), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 1))[0]:
+        match self._chance.choices(range(18), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 1, 5))[0]:
             case 0:
                 await self._write_new(size)
             case 1:
@@ -168,6 +168,8 @@ class Worker:
                     await self._waiting(trio.sleep(self._chance.uniform(0, 4)))
             case 16:
                 await self._restart()
+            case 17:
+                await self._waiting(self._built.seal())  # changes nothing that anybody sees
 
     def _bytes(self, size: int) -> bytes:
         return self._chance.randbytes(size)

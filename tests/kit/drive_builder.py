@@ -26,16 +26,20 @@ from kit.fake_clock import FakeClock
 from cachefs.cut import CutPolicy
 from cachefs.disk import Disk, RealDisk
 from cachefs.errors import StorageBroken
+from cloud_tier.chunker import ChunkerParameters
 from cloud_tier.clock import Clock
 from vfs.actors import Caller
 from vfs.drive import DEFAULT_SIZE_BYTES, Drive
+from vfs.errors import Moved
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.ids import ROOT
 from vfs.inodes import Inode
+from vfs.sealing import Names
 from vfs.snapshots import NAME_FORMAT, Snapshot
 from vfs.state import DATABASE, make_state
 
 UID, GID = 1000, 1000
+SMALL_CUTS = Names(b"key of a test's block ids, 32 B.", ChunkerParameters(1024, 4096, 16_384))
 
 
 class DriveBuilder:
@@ -53,7 +57,9 @@ class DriveBuilder:
         limit_bytes: int = 0,
         size_bytes: int = DEFAULT_SIZE_BYTES,
         vfs: str | None = None,
+        names: Names | None = None,
     ) -> None:
+        self.names_of_blocks = names
         self.state = state
         self.disk = disk or RealDisk()
         self.clock = clock or FakeClock()
@@ -102,6 +108,7 @@ class DriveBuilder:
             limit_bytes=self.limit_bytes,
             size_bytes=self.size_bytes,
             vfs=self.vfs,
+            names=self.names_of_blocks,
         )
         self.drive.cuts.is_space_short = lambda: True  # what is freed is punched at the next cut and not at rest
         self.caller = Caller(UID, GID, self.drive.actors.local(UID))
@@ -246,6 +253,12 @@ class DriveBuilder:
         target.size = source.size
         drive.inodes.changed(target, self.caller.actor_id, contents=True)
 
+    async def seal(self) -> None:
+        """Give a name to whatever is OPEN and announced, at rest or not."""
+        assert self.drive.sealing is not None
+        while await self.drive.sealing.seal_due(float("inf")):
+            pass
+
     async def truncate(self, path: str, size: int) -> None:
         await self.drive.files.truncate(self.inode(path), size, self.caller.actor_id)
 
@@ -264,11 +277,19 @@ class DriveBuilder:
             return None
         if inode.content is None:
             return bytes(inode.size)
+        try:
+            return await self._read_past(inode, epoch)
+        except Moved:  # as the adapter does
+            await drive.cuts.wait_cut()
+            return await self._read_past(inode, epoch)
+
+    async def _read_past(self, inode: Inode, epoch: int) -> bytes:
+        assert inode.content is not None
         pieces: list[Piece] = []
         for low in range(0, inode.size, WINDOW_BYTES):
-            pieces += await drive.past.pieces(inode.content, epoch, low, low + WINDOW_BYTES)
+            pieces += await self.drive.past.pieces(inode.content, epoch, low, low + WINDOW_BYTES)
         clipped = [p._replace(length=min(p.length, inode.size - p.start)) for p in pieces if p.start < inode.size]
-        return bytes(await drive.files.read_pieces(clipped, 0, inode.size))
+        return bytes(await self.drive.files.read_pieces(clipped, 0, inode.size))
 
     # --- durability ---
 

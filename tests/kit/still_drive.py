@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 import trio.testing
-from kit.drive_builder import DriveBuilder
+from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.fake_clock import FakeClock
 
 from cachefs.disk import Disk, RealDisk
@@ -58,8 +58,9 @@ class StillDrive(DriveBuilder):  # type: ignore[misc]
 
     def open(self) -> None:
         self.drive = run(
-            Drive.open, self.state, disk=self.disk, clock=self.clock, policy=self.policy, limit_bytes=self.limit_bytes
-        )
+            Drive.open, self.state, disk=self.disk, clock=self.clock, policy=self.policy, limit_bytes=self.limit_bytes,
+            names=SMALL_CUTS,
+        )  # fmt: skip
         self.drive.cuts.is_space_short = lambda: True  # what is freed is punched at the next cut and not at rest
         self.caller = self.as_user(1000)
 
@@ -81,6 +82,10 @@ class StillDrive(DriveBuilder):  # type: ignore[misc]
     def reap(self) -> None:
         """Everything that the background has to do."""
         run(self.drive.reaper.finish)
+
+    def seal(self) -> None:  # type: ignore[override]
+        run(self.drive.sealing.sweep)
+        run(DriveBuilder.seal, self)
 
     def rest(self) -> None:
         """End and start again."""

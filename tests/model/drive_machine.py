@@ -8,6 +8,7 @@ After a core death the state is that of the last log point; `adopt` says with wh
 """
 
 import itertools
+import random
 import shutil
 import stat
 from collections.abc import Awaitable, Callable
@@ -63,6 +64,7 @@ TIGHT: list[tuple[object, str, int]] = [
 ]
 LEFT_EMPTY = [
     *("dentries", "extents", "gone_contents", "blocks", "residency", "xattr_sets", "snapshots"),
+    *("unsent", "catalog", "shared_pages"),
     *("inodes_history", "dentries_history", "extents_history"),
 ]
 
@@ -229,7 +231,9 @@ class DriveMachine(RuleBasedStateMachine):
         picked = self.pick_file(spot)
         if picked is None:
             return
-        (inode, model), data, caller = picked, bytes([fill]) * length, self.still.as_user(uid)
+        # What is plain deduplicates; what is not is cut where its content wants it, at any offset.
+        data = bytes([fill]) * length if fill < 128 else random.Random(fill % 4).randbytes(length)
+        (inode, model), caller = picked, self.still.as_user(uid)
         self.keep_others_work(self.drive.undo_epochs.before_content, inode, caller.actor_id)
         self.clock.advance(0.001)
         run(self.drive.files.write, inode, offset, data, caller.actor_id)
@@ -358,6 +362,11 @@ class DriveMachine(RuleBasedStateMachine):
     @rule()
     def reap_to_the_end(self) -> None:
         run(self.drive.reaper.finish)
+
+    @rule()
+    def seal(self) -> None:
+        self.still.seal()
+        self.close_point()
 
     @rule()
     def close_point(self) -> None:

@@ -8,7 +8,7 @@ import stat
 import pyfuse3
 
 from vfs.damage import paths_of
-from vfs.errors import BadHandle, Damaged, DataLost, ReadOnly, Stale
+from vfs.errors import BadHandle, Damaged, DataLost, Moved, ReadOnly, Stale
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.fuse.attributes import PRIVILEGES, attributes_of, without_privileges
 from vfs.fuse.base import Base, OpenFile
@@ -74,7 +74,13 @@ class FileOperations(Base):
         try:
             if not file.view:
                 return await self.drive.files.read(file.inode, offset, length)
-            return await self._read_past(file, offset, length)
+            try:
+                return await self._read_past(file, offset, length)
+            except Moved:  # sealed since its extents were read; those of the next cut lead there
+                assert file.windows is not None
+                file.windows.clear()
+                await self.drive.cuts.wait_cut()
+                return await self._read_past(file, offset, length)
         except DataLost as error:
             if file.view:
                 self.drive.doors.epoch_of(file.view)  # Stale, if the snapshot was deleted meanwhile

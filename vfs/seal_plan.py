@@ -1,0 +1,106 @@
+"""What one pass of sealing will do: which bytes become which SEALED blocks, before a row is changed.
+
+A *run* is a stretch of one file whose extents follow one another and lead to frozen OPEN blocks, whatever blocks those
+are: cuts fall where the content wants them, so that an insertion moves no cut behind the next (`cloud_tier.chunker`). A
+*cut* of the run may lie in one block, or in pieces of several.
+
+What history alone still points to, and what lies before a run begins, is sealed as it lies: each such range of a block
+is a run of its own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from cachefs.blocks import Block
+
+MOST_RUN_BYTES = 32 << 20
+
+
+class Source(NamedTuple):
+    """Bytes [offset, offset + length) of a frozen OPEN block."""
+
+    block: Block
+    offset: int
+    length: int
+
+
+class Run(NamedTuple):
+    """Sources one behind the other. `content`, `start`: the place in a file; content 0 = no file has them now.
+
+    `is_whole`: nothing follows that belongs to it, so that its end is a cut.
+    """
+
+    content: int
+    start: int
+    sources: Sequence[Source]
+    is_whole: bool
+
+    @property
+    def length(self) -> int:
+        return sum(source.length for source in self.sources)
+
+
+class Cut(NamedTuple):
+    """Bytes that will be one SEALED block. `block_id` None: the rest of a run that is not whole, which stays OPEN."""
+
+    sources: Sequence[Source]
+    length: int
+    block_id: bytes | None
+
+
+def runs_of(content: int, extents: Iterable[tuple[int, int, Block, int]]) -> Iterator[Run]:
+    """The runs of a file. `extents`: (start, length, block, offset) of those that lead to OPEN blocks, by start.
+
+    A block is in one run only: where an extent leads to a block that an earlier run has, it is left out.
+    """
+    sources: list[Source] = []
+    begun, end, size = 0, -1, 0
+    taken: set[int] = set()
+    mine: set[int] = set()
+    for start, length, block, offset in extents:
+        is_known = block.number in mine
+        if sources and (start != end or (size >= MOST_RUN_BYTES and not is_known)):
+            yield Run(content, begun, sources, is_whole=start != end)
+            taken |= mine
+            mine, sources = set(), []
+        if block.number in taken:
+            end = -1
+            continue
+        if not sources:
+            begun, size = start, 0
+        sources.append(Source(block, offset, length))
+        mine.add(block.number)
+        size += length
+        end = start + length
+    if sources:
+        yield Run(content, begun, sources, is_whole=True)
+
+
+def cuts_of(run: Run, lengths: Sequence[int], ids: Sequence[bytes]) -> Iterator[Cut]:
+    """The run, cut into blocks of these lengths and ids; what is left over is the last, and has no id."""
+    sources = iter(run.sources)
+    source = next(sources)
+    done = 0  # of `source`
+    left = run.length - sum(lengths)
+    for length, block_id in [*zip(lengths, ids, strict=True), *([(left, None)] if left else [])]:
+        found: list[Source] = []
+        wanted = length
+        while wanted:
+            if done == source.length:
+                source, done = next(sources), 0
+            size = min(wanted, source.length - done)
+            found.append(Source(source.block, source.offset + done, size))
+            done += size
+            wanted -= size
+        yield Cut(merged(found), length, block_id)
+
+
+def merged(sources: Sequence[Source]) -> list[Source]:
+    """The same bytes, with pieces of one block that follow one another made one."""
+    found: list[Source] = []
+    for source in sources:
+        if found and found[-1].block is source.block and found[-1].offset + found[-1].length == source.offset:
+            found[-1] = found[-1]._replace(length=found[-1].length + source.length)
+        else:
+            found.append(source)
+    return found
