@@ -22,7 +22,7 @@ BATCH_ROWS = 64
 BATCH_BYTES = 4 << 20  # one block at least
 
 _NEXT = (
-    "SELECT block, segment, offset, length FROM blocks JOIN residency USING (block)"
+    "SELECT block, segment, offset, capacity, length FROM blocks JOIN residency USING (block)"
     " WHERE block > ? AND length > 0 ORDER BY block LIMIT ?"
 )
 
@@ -33,7 +33,15 @@ class Place(NamedTuple):
     block: int
     segment: int
     offset: int
+    capacity: int
     length: int
+
+    @property
+    def pages(self) -> tuple[int, int]:
+        """The bytes of the segment that its pages have sums of; as `cachefs.cache.pages_of`."""
+        end = self.offset + self.length
+        is_last_own = (self.offset + self.capacity) % PAGE_BYTES == 0
+        return self.offset - self.offset % PAGE_BYTES, end if is_last_own else end + -end % PAGE_BYTES
 
 
 class Scrub:
@@ -71,12 +79,13 @@ class Scrub:
         try:
             held = [(place, segment) for place in batch if (segment := cache.segments.find(place.segment)) is not None]
             for place, segment in held:
-                await cache.load_sums(segment, place.offset, place.offset + place.length)
+                await cache.load_sums(segment, *place.pages)
             before = sums.forgotten
             found = await trio.to_thread.run_sync(self._read, held, limiter=self._thread)
             suspects = []
             for (place, _), read in zip(held, found, strict=True):
-                known = sums.known(place.segment, place.offset, place.offset + place.length)
+                low, high = place.pages
+                known = sums.known(place.segment, low, high)
                 if read is None or first_wrong(known, read) is not None:
                     suspects.append(place.block)
                     continue
@@ -84,7 +93,7 @@ class Scrub:
                 self.checked_bytes += place.length
                 # A write that was refused since would leave other bytes, and no sum, behind.
                 if 0 in known and sums.forgotten == before and self._is_as_long(place):
-                    self.learned_pages += sums.learn(place.segment, place.offset, read)
+                    self.learned_pages += sums.learn(place.segment, low, read)
             return suspects
         finally:
             cache.segments.free_queue.release(lease)
@@ -92,11 +101,12 @@ class Scrub:
     def _read(self, held: list[tuple[Place, Segment]]) -> list[memoryview | None]:
         found: list[memoryview | None] = []
         for place, segment in held:
+            low, high = place.pages
             try:
-                data = self._cache.disk.pread(segment.fd, place.length, place.offset)
+                data = self._cache.disk.pread(segment.fd, high - low, low)
             except OSError:
                 data = b""
-            found.append(page_sums(data) if len(data) == place.length else None)
+            found.append(page_sums(data) if len(data) == high - low else None)
         return found
 
     def _is_as_long(self, place: Place) -> bool:
@@ -111,6 +121,8 @@ class Scrub:
             try:
                 block = self._cache.blocks.get(number)  # anew each time: it may go, or grow
             except UnknownBlock:
+                return
+            if not block.is_held:
                 return
             if offset >= block.length:
                 self.checked_blocks += 1

@@ -68,7 +68,8 @@ def record(state: Path, seed: int, steps: int) -> Run:
     """Let a worker run on a drive in `state`, to the end, without a crash."""
 
     async def work() -> Run:
-        async with losing_drive(state, policy=replace(POLICY, quick_s=seed % 2 - 0.5), names=SMALL_CUTS) as (built, disk):
+        policy = replace(POLICY, quick_s=seed % 2 - 0.5)
+        async with losing_drive(state, policy=policy, names=SMALL_CUTS) as (built, disk):
             worker = Worker(built, disk, seed)
             await worker.work(steps)
             return Run(disk, worker.states)

@@ -10,6 +10,7 @@ from kit.still_drive import StillDrive, run
 
 import vfs.seal_plan
 from cachefs.errors import BytesDamaged
+from cachefs.scrub import Scrub
 from vfs.sealing import Sealing
 
 
@@ -213,6 +214,19 @@ def test_bytes_saved_again_heal_a_damaged_block(still: StillDrive) -> None:
     assert still.do(still.read, "a") == still.do(still.read, "b") == still.do(still.read_past, name, "a") == data
 
 
+def test_scrub_reads_blocks_that_share_pages(still: StillDrive) -> None:
+    still.do(still.write, "a", noise(17, 123_457))
+    still.seal()
+    still.do(still.drive.cuts.cut)
+    found: list[BytesDamaged] = []
+    scrub = Scrub(still.drive.cache, found.append)
+    run(scrub.run)
+    assert (scrub.checked_bytes, found) == (123_457, [])
+    flip(still.state, block_of(still, "a", 60_000), 10)
+    run(Scrub(still.drive.cache, found.append).run)
+    assert found
+
+
 # What happens to a file while its bytes are read and hashed.
 
 Change = Callable[[StillDrive], Awaitable[Any]]
@@ -277,7 +291,7 @@ def test_a_file_that_changes_meanwhile_shows_what_was_written(
     after = {name: still.do(still.read, name) for name in still.names()}
     assert {name: data for name, data in after.items() if name in ("z", "e")} == {n: twin[n] for n in ("z", "e")}
     if "a" in after:
-        expected = {
+        expected: dict[Change, bytes] = {
             overwrite: twin["a"][:30_000] + b"!" * 9_000 + twin["a"][39_000:],
             shorten: twin["a"][:12_345],
             replace: noise(11, 70_000),
