@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import socket
 import ssl
 import threading
 import urllib.request
@@ -47,9 +48,14 @@ async def test_bucket_that_is_not_there_is_a_wrong_address(moto_server: S3Server
 
 
 @pytest.mark.usefixtures("moto_server")  # its credentials
-async def test_server_that_is_not_there_is_waited_for() -> None:
+async def test_server_that_is_not_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(await failure(BUCKET, f"http://127.0.0.1:{free_port()}")) is StoreUnavailable
-    assert type(await failure(BUCKET, "https://no-such-host.invalid")) is StoreUnavailable
+
+    def no_such_host(*args: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+    assert type(await failure(BUCKET, "https://store.example.org")) is StoreUnavailable
 
 
 async def test_without_credentials_nothing_is_asked(moto_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,10 +33,11 @@ class S3Server:
 
 @contextlib.contextmanager
 def credentials() -> Iterator[None]:
-    """This process, and what it starts, has the servers' credentials and no others."""
+    """This process, and what it starts, has the servers' credentials and no others, and asks no proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
+        patch.setenv("no_proxy", "*")
         patch.setenv("AWS_ACCESS_KEY_ID", KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
