@@ -107,6 +107,7 @@ class Cuts:
         self._is_punch_refused = False
         self._rows = 0
         self._unspilled = 0
+        self._flushed = 0  # rows that went from memory into `pending`
         self._spilled_pages = 0
         self._wanted = trio.Event()
         self._sync_waiters: list[trio.Event] = []
@@ -128,6 +129,7 @@ class Cuts:
 
     def flush_rows(self) -> None:
         """Write the rows that changed in memory, as statements of the open transaction; tallies may be behind."""
+        self._flushed += self._unwritten_rows()
         for flush in self.flushers:
             flush()
 
@@ -144,8 +146,10 @@ class Cuts:
             self._log.append(pending, carried, is_marked=is_marked)
         except OSError as error:
             raise self._break(StorageBroken(f"the intent log could not be written: {error}")) from error
-        self._rows += len(pending)
-        self._unspilled += len(pending)
+        changed = max(len(pending), self._flushed)  # one statement may remove many rows
+        self._rows += changed
+        self._unspilled += changed
+        self._flushed = 0
         pending.clear()
         if self._unspilled > SPILLED_STATEMENTS:
             self._unspilled = 0
@@ -347,7 +351,7 @@ class Cuts:
         else:
             self._database.begin()
         old, self._log = self._log, following
-        self._rows = self._unspilled = self._spilled_pages = 0
+        self._rows = self._unspilled = self._flushed = self._spilled_pages = 0
         return old, self._segments.free_queue.take_freed()
 
     def _make_log(self) -> IntentLog:

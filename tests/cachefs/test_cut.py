@@ -171,6 +171,22 @@ async def test_pages_have_left_memory_before_the_commit(tmp_path: Path) -> None:
         assert cache.database.wal_path.stat().st_size - spilled < 20_000
 
 
+async def test_rows_that_one_statement_changes_count_each(tmp_path: Path) -> None:
+    """What was removed goes by one statement a table, and touches as many pages as ever."""
+    async with bare_cache(tmp_path, policy=NEVER) as cache:
+        for number in range(SPILLED_STATEMENTS):
+            say(cache, f"row {number}" * 20, number)
+        cache.cuts.log()
+        await cache.cuts.cut()
+        before = cache.database.wal_path.stat().st_size
+        waiting = [1] * (SPILLED_STATEMENTS + 1)
+        cache.cuts.unwritten.append(lambda: len(waiting))
+        cache.cuts.flushers.append(lambda: cache.database.write("DELETE FROM things"))
+        cache.cuts.flushers.append(waiting.clear)
+        cache.cuts.log()
+        assert cache.database.wal_path.stat().st_size > before
+
+
 async def test_changed_rows_in_memory_are_bounded(tmp_path: Path) -> None:
     """They would all be written in one turn of the loop, at the next close or cut."""
     async with bare_cache(tmp_path, policy=NEVER) as cache:
