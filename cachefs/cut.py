@@ -169,10 +169,7 @@ class Cuts:
             self.log(with_tallies=False)  # never without the rows in memory: each batch leaves the database consistent
 
     def _unwritten_rows(self) -> int:
-        rows = 0
-        for count in self.unwritten:
-            rows += count()
-        return rows
+        return sum([count() for count in self.unwritten])
 
     async def wait_synced(self) -> None:
         """Sync point: whatever was done before this call survives a power loss. Raises StorageBroken."""
