@@ -31,7 +31,7 @@ WRAPPED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "measuring": lambda inner: Measuring(inner, SystemClock()),
     "faulty": FaultyStore,
 }
-SERVER_PAGE = 100  # a put takes such a server 3 to 5 ms
+SERVER_PAGE = 25  # a put takes such a server 3 to 5 ms
 
 
 @pytest.fixture(scope="session")

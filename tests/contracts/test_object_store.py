@@ -36,19 +36,19 @@ async def all_names(subject: Subject, prefix: str, after: str = "") -> list[str]
     return [info.name async for info in list_objects(subject.store, prefix, after)]
 
 
-@pytest.mark.parametrize("body", [b"", b"x", BODY], ids=["empty", "one byte", "small"])
-async def test_object_is_what_was_put(subject: Subject, body: bytes) -> None:
-    await subject.store.put("packs/1/a", body)
-    assert await subject.store.get("packs/1/a") == body
-    assert await subject.store.size("packs/1/a") == len(body)
+async def test_object_is_what_was_put(subject: Subject) -> None:
+    for number, body in enumerate([b"", b"x", BODY]):
+        await subject.store.put(f"packs/1/{number}", body)
+        assert await subject.store.get(f"packs/1/{number}") == body
+        assert await subject.store.size(f"packs/1/{number}") == len(body)
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-async def test_any_buffer_is_a_body(subject: Subject, kind: type) -> None:
-    await subject.store.put("a", kind(BODY))
-    read = await subject.store.get("a")
-    assert type(read) is bytes
-    assert read == BODY
+async def test_any_buffer_is_a_body(subject: Subject) -> None:
+    for number, kind in enumerate([bytes, bytearray, memoryview]):
+        await subject.store.put(f"{number}", kind(BODY))
+        read = await subject.store.get(f"{number}")
+        assert type(read) is bytes
+        assert read == BODY
 
 
 async def test_big_object_is_what_was_put(subject: Subject) -> None:
@@ -57,21 +57,19 @@ async def test_big_object_is_what_was_put(subject: Subject) -> None:
     assert await subject.store.get("packs/1/big", len(BIG) - 5) == BIG[-5:]
 
 
-@pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 1000), (10, 20), (999, 1), (400, None), (999, None)])
-async def test_range_is_answered_to_the_byte(subject: Subject, start: int, length: int | None) -> None:
+async def test_range_is_answered_to_the_byte(subject: Subject) -> None:
     await subject.store.put("a", BODY)
-    end = len(BODY) if length is None else start + length
-    assert await subject.store.get("a", start, length) == BODY[start:end]
+    for start, length in [(0, 1), (0, 1000), (10, 20), (999, 1), (400, None), (999, None)]:
+        end = len(BODY) if length is None else start + length
+        assert await subject.store.get("a", start, length) == BODY[start:end], (start, length)
 
 
-@pytest.mark.parametrize(("start", "length"), [(0, 1001), (999, 2), (1000, 1), (1000, None), (5000, 10)])
-async def test_range_beyond_the_end_is_refused_and_never_short(
-    subject: Subject, start: int, length: int | None
-) -> None:
+async def test_range_beyond_the_end_is_refused_and_never_short(subject: Subject) -> None:
     await subject.store.put("a", BODY)
-    with pytest.raises(RangeBeyondEnd) as caught:
-        await subject.store.get("a", start, length)
-    assert caught.value.size_bytes == 1000
+    for start, length in [(0, 1001), (999, 2), (1000, 1), (1000, None), (5000, 10)]:
+        with pytest.raises(RangeBeyondEnd) as caught:
+            await subject.store.get("a", start, length)
+        assert caught.value.size_bytes == 1000, (start, length)
 
 
 async def test_empty_object_has_no_range(subject: Subject) -> None:
@@ -80,11 +78,11 @@ async def test_empty_object_has_no_range(subject: Subject) -> None:
         await subject.store.get("a", 0, 1)
 
 
-@pytest.mark.parametrize(("start", "length"), [(-1, 1), (0, 0), (0, -1)])
-async def test_what_is_no_range_is_refused(subject: Subject, start: int, length: int) -> None:
+async def test_what_is_no_range_is_refused(subject: Subject) -> None:
     await subject.store.put("a", BODY)
-    with pytest.raises(ValueError, match="range"):
-        await subject.store.get("a", start, length)
+    for start, length in [(-1, 1), (0, 0), (0, -1)]:
+        with pytest.raises(ValueError, match="range"):
+            await subject.store.get("a", start, length)
 
 
 async def test_missing_object_is_named(subject: Subject) -> None:

@@ -64,6 +64,13 @@ async def test_without_credentials_nothing_is_asked(moto_server: S3Server, monke
         await open_s3_store(BUCKET, endpoint=moto_server.endpoint)
 
 
+@pytest.mark.usefixtures("moto_server")
+async def test_profile_that_nobody_wrote_down_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(StoreMisconfigured, match="nobody"):
+        await open_s3_store(BUCKET, endpoint="http://127.0.0.1:9")
+
+
 @pytest.fixture
 def impostor(tmp_path: Path) -> Iterator[str]:
     """A server with a certificate that nobody vouches for."""
