@@ -1,11 +1,11 @@
 """How we connect to an S3 server: whose certificates count, how long we wait, and what it means to get no answer.
 
-botocore alone, without boto3: boto3 adds transfers in pieces and resource objects, and we need neither; where
-credentials come from is botocore's part. It retries nothing here: that is the work of `cloud_tier.retrying`, which
-knows the deadlines.
+The client is boto3's. Its transfers and resource objects are not used, and it retries nothing here: that is the work
+of `cloud_tier.retrying`, which knows the deadlines. botocore, which boto3 is made of, is named where boto3 has no name
+of its own: the client's configuration, the settings of ~/.aws, and the errors.
 
 Promises that certificates are always verified, whatever the environment says, and that plain http goes to this machine
-only, unless `insecure` says otherwise. This module and `cloud_tier.s3_store` are the only ones that import botocore.
+only, unless `insecure` says otherwise. This module and `cloud_tier.s3_store` are the only ones that import the two.
 """
 
 import ipaddress
@@ -13,6 +13,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3.session
 import botocore.config
 import botocore.exceptions as botocore_errors
 import botocore.session
@@ -52,14 +53,13 @@ def connect(
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     read_timeout_s: float = READ_TIMEOUT_S,
 ) -> Any:
-    """A client of botocore's; no request is made yet. Without an endpoint it is Amazon's.
+    """A client of boto3's; no request is made yet. Without an endpoint it is Amazon's.
 
     Credentials are found as the AWS tools find them (environment, ~/.aws, instance). A piece of a body must be sent
     within `connect_timeout_s`, each part of an answer come within `read_timeout_s`. Raises StoreMisconfigured and
     StoreDenied.
     """
     check_endpoint(endpoint, insecure)
-    session = botocore.session.Session()
     config = botocore.config.Config(
         max_pool_connections=connections,
         connect_timeout=connect_timeout_s,
@@ -71,26 +71,28 @@ def connect(
         # Content-MD5 is signed, so a second digest of every body would bring nothing.
         s3={"addressing_style": "path" if endpoint else "auto", "payload_signing_enabled": False},
     )
+    settings = botocore.session.Session()
     try:
+        session = boto3.session.Session(botocore_session=settings)  # reads ~/.aws, so it may refuse
         if session.get_credentials() is None:
             raise StoreDenied("no credentials were found (AWS_ACCESS_KEY_ID or ~/.aws/credentials)")
-        return session.create_client(
+        return session.client(
             "s3",
             endpoint_url=endpoint,
-            region_name=region or session.get_config_variable("region") or "us-east-1",
-            verify=trusted(session),
+            region_name=region or session.region_name or "us-east-1",
+            verify=trusted(settings),
             config=config,
         )
     except (botocore_errors.BotoCoreError, ValueError) as error:
         raise transport_error(error, endpoint or "Amazon S3") from error
 
 
-def trusted(session: Any) -> str | bool:
+def trusted(settings: Any) -> str | bool:
     """The certificates that count: those that the environment or ~/.aws names, else the usual ones; never none.
 
     botocore by itself takes an empty REQUESTS_CA_BUNDLE for "do not verify".
     """
-    return session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    return settings.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 def transport_error(error: Exception, name: str) -> StoreError:

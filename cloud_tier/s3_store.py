@@ -1,6 +1,6 @@
 """A store behind the S3 API, at any endpoint: the calls. How it is connected to stands in `cloud_tier.s3_client`.
 
-botocore blocks, so each call runs in a thread, as many at once as there are connections.
+boto3 blocks, so each call runs in a thread, as many at once as there are connections.
 
 Promises, beyond the contract:
 - **Every upload is compared.** Its MD5 travels as Content-MD5, by which an honest server refuses a damaged body, and
@@ -249,5 +249,5 @@ async def open_s3_store(
             read_timeout_s=read_timeout_s,
         )
 
-    # In a thread: it reads half a megabyte of service descriptions.
+    # In a thread: boto3 reads half a megabyte of service descriptions.
     return S3Store(await trio.to_thread.run_sync(make), bucket, prefix, connections, page_objects)

@@ -133,7 +133,7 @@ async def open_store(
 async def _open_bare(url: StoreUrl, create: bool) -> ObjectStore:
     if isinstance(url, DirUrl):
         return await open_dir_store(url.path, create=create)
-    # Here, because botocore takes a quarter of a second and 30 MB that a drive with a folder can do without.
+    # Here, because boto3 takes a quarter of a second and 30 MB that a drive with a folder can do without.
     from cloud_tier.s3_store import open_s3_store
 
     return await open_s3_store(url.bucket, url.prefix, endpoint=url.endpoint, region=url.region, insecure=url.insecure)
