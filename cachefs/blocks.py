@@ -11,7 +11,7 @@ history, is gone. The layer above says so by `drop`.
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cachefs.counters import Counters
 from cachefs.database import Database
@@ -97,6 +97,8 @@ class Blocks:
         self._dirty: dict[int, Block] = {}
         self._dropped: set[int] = set()  # their rows go at the next flush
         self._dropped_sealed: set[int] = set()
+        self.dropped: Callable[[int], None] = lambda number: None
+        """Hears of every SEALED block that is no more."""
         self.held = 0  # rows; kept as a tally, for counting a million of them takes the loop away
         self.sealed = 0
 
@@ -182,6 +184,7 @@ class Blocks:
             if block.block_id is not None:
                 self.sealed -= 1
                 self._dropped_sealed.add(number)
+                self.dropped(number)
         self.forget(number)
 
     def forget(self, number: int) -> None:

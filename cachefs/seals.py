@@ -10,16 +10,16 @@ Each is rows of the running transaction and nothing else; the caller stands in a
 new SEALED block is *unsent* until a pack holds it (`cachefs.catalog`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cachefs.blocks import Block, Blocks
 from cachefs.counters import Counters
 from cachefs.database import Database
-from cachefs.segments import Segments
+from cachefs.segments import Segment, Segments
 from cachefs.sums import PAGE_BYTES
 
-SMALL, BULK = 0, 1  # lanes; on disk: do not change
+FRESH, BULK = 0, 1  # lanes; on disk: do not change
 
 
 class Part(NamedTuple):
@@ -48,6 +48,8 @@ class Seals:
         self._blocks = blocks
         self._segments = segments
         self._counters = counters
+        self.sealed: Callable[[int, int, int], None] = lambda block, size_bytes, lane: None
+        """Hears of every new SEALED block."""
         self.suspects: set[int] = set()
         """SEALED blocks of which a page was found damaged: they satisfy no dedupe, new bytes take their place (T20)."""
 
@@ -63,7 +65,7 @@ class Seals:
             self._segments.divide(block.segment, block.offset, block.capacity, [(block.offset, end)])
             self._database.write("UPDATE residency SET capacity = ? WHERE block = ?", (end, block.number))
         self._database.write("UPDATE blocks SET block_id = ? WHERE block = ?", (block_id, block.number))
-        self._note_sealed(block.number, lane)
+        self._note_sealed(block.number, block.length, lane)
         self._blocks.forget(block.number)
         block.block_id = block_id
 
@@ -83,13 +85,27 @@ class Seals:
             self._database.write(
                 "INSERT INTO blocks VALUES (?, ?, ?, ?, 1)", (part.number, part.block_id, part.length, block.born)
             )
-            self._note_sealed(part.number, part.lane)
+            self._note_sealed(part.number, part.length, part.lane)
             self._occupy(part.number, block.segment.number, *places[-1])
         self._segments.divide(block.segment, block.offset, block.capacity, places)
 
-    def _note_sealed(self, number: int, lane: int) -> None:
+    def _note_sealed(self, number: int, length: int, lane: int) -> None:
         self._database.write("INSERT INTO unsent VALUES (?, ?)", (number, lane))
         self._blocks.sealed += 1
+        self.sealed(number, length, lane)
+
+    def evict(self, block: Block) -> None:
+        """The caller knows that a durable pack has the block, and by a durable commit (I14). Its place is freed."""
+        self._database.write("DELETE FROM residency WHERE block = ?", (block.number,))
+        self._segments.free(block.segment, block.offset, block.capacity)
+        self._blocks.held -= 1
+        self._blocks.forget(block.number)
+
+    def settle(self, number: int, segment: Segment, offset: int, capacity: int) -> None:
+        """The bytes of a block that was not held lie in a place that was reserved for them."""
+        self._occupy(number, segment.number, offset, capacity)
+        self._segments.occupy(segment, capacity)
+        self._blocks.forget(number)
 
     def _occupy(self, number: int, segment: int, offset: int, capacity: int) -> None:
         self._database.write("INSERT INTO residency VALUES (?, ?, ?, ?)", (number, segment, offset, capacity))

@@ -65,7 +65,10 @@ class Packer(Generic[T]):
 
     def next(self) -> Turn[T] | None:
         """The block whose turn it is, taken out of its queue; None when nothing waits."""
-        lane = self._lane()
+        return self.next_of(self._lane())
+
+    def next_of(self, lane: Lane) -> Turn[T] | None:
+        """The next block of a lane, taken out of its queue, for who encodes several at once; None when none waits."""
         if not self._queues[lane]:
             return None
         turn = self._queues[lane].popleft()

@@ -30,9 +30,10 @@ import trio
 from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
-from cachefs.seals import BULK, SMALL, Part, can_lie
+from cachefs.seals import BULK, FRESH, Part, can_lie
 from cloud_tier.block_id import block_id
 from cloud_tier.chunker import ChunkerParameters, Cutter
+from cloud_tier.packer import BULK_FROM_BYTES
 from vfs.contents import Contents
 from vfs.epochs import Epochs
 from vfs.repoint import Target, join, repoint, union, used_ranges, without
@@ -43,7 +44,6 @@ log = logging.getLogger(__name__)
 
 PASS_CONTENTS = 64
 PASS_BYTES = 8 << 20  # of small files; a long run may have more
-SMALL_BYTES = 1 << 20  # a run of less is small work
 HASHED_HERE_BYTES = 16 << 10  # more is hashed in a thread
 SWEEP_S = 60.0
 RETRY_S = 5.0
@@ -265,7 +265,7 @@ class Sealing:
             copy = None
             if not self._can_lie(cut) and (cut.block_id is None or self._cache.seals.find(cut.block_id) is None):
                 copy = await self._copy(cut, memoryview(data)[done : done + cut.length])
-            planned.append(Planned(cut, copy, BULK if run.length >= SMALL_BYTES else SMALL))
+            planned.append(Planned(cut, copy, BULK if run.length >= BULK_FROM_BYTES else FRESH))
             done += cut.length
 
     async def _read(self, run: Run) -> bytes | bytearray:

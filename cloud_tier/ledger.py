@@ -1,0 +1,52 @@
+"""What the uploader must remember, as a protocol: cachefs keeps it in SQL, tests in a dict.
+
+The order of the calls is the promise: a pack is announced, durably, before the first byte of it is sent, and its blocks
+count as stored only after the store has said that all of it is durable and what it should be (I8).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from cloud_tier.block_id import BlockId
+from cloud_tier.keys import Generation
+from cloud_tier.object_store import Buffer
+from cloud_tier.pack import Entry, PackId
+from cloud_tier.packer import Lane
+
+
+class Unsent(NamedTuple):
+    """A SEALED block that no pack holds."""
+
+    block: int
+    block_id: BlockId
+    size_bytes: int
+    lane: Lane
+
+
+class Ledger(Protocol):
+    """Blocks that wait, and packs."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Plain bytes of all blocks that no pack holds, on their way or not."""
+        ...
+
+    def take(self, most_bytes: int) -> list[Unsent]:
+        """Hand out blocks to be sent next, each once, fresh work first; empty when none waits."""
+        ...
+
+    def give_back(self, unsent: Sequence[Unsent]) -> None:
+        """These were not sent and wait again."""
+        ...
+
+    async def read(self, block: int) -> Buffer | None:
+        """The plaintext of a block, checked; None when it is gone or damaged, and then nobody needs or can send it."""
+        ...
+
+    async def begin(self, pack_id: PackId, generation: Generation, fence: int, size_bytes: int) -> int:
+        """Announce a pack, durably. Returns its number."""
+        ...
+
+    def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
+        """All of the pack is durable in the store."""
+        ...

@@ -1,0 +1,213 @@
+"""Upload: unsent blocks into packs, packs into the store, with bounded memory and nobody kept waiting.
+
+    ledger ──take──▶ packer ──a few blocks at a time──▶ pack writer (thread) ──▶ several uploads at once ──▶ ledger
+
+    step                                    died here → what is left
+    1 read a block, encode it               nothing
+    2 close the pack                        nothing
+    3 announce it in the ledger, durably    a pack that may be in the store, and is doomed at the next start
+    4 put it                                the same
+    5 record it                             its blocks are stored, or unsent and the pack doomed
+
+A pack that could not be sent is kept and sent again, the same bytes under the same name (T8), for as long as the core
+lives: being offline is a state. At most seven packs are then in memory, two more are filled, and the rest waits in the
+cache; what that means for those who write is the budget's business.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from cloud_tier.clock import Clock
+from cloud_tier.errors import EncodingFailed, StoreError
+from cloud_tier.keys import DriveKeys
+from cloud_tier.ledger import Ledger, Unsent
+from cloud_tier.object_names import PackName
+from cloud_tier.object_store import Buffer, ObjectStore
+from cloud_tier.pack import Entry, Pack, PackWriter
+from cloud_tier.packer import Lane, Packer
+
+log = logging.getLogger(__name__)
+
+UPLOADS = {Lane.FRESH: 4, Lane.BULK: 3}  # at once; so bulk never has the line for itself
+OFFERED_BYTES = 32 << 20  # handed out by the ledger and not encoded yet
+TURN_BYTES = 1 << 20  # encoded in one visit to a thread
+FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 60.0  # between attempts for a pack that could not be sent
+
+
+@dataclass(frozen=True)
+class UploadStatistics:
+    """Since the start. `trouble`: why the last attempt failed, in a sentence; None while all is well."""
+
+    packs: int
+    packed_bytes: int
+    blocks: int
+    plain_bytes: int
+    sending: int
+    trouble: str | None
+
+
+@dataclass
+class _Open:
+    """A pack that is being filled."""
+
+    writer: PackWriter
+    blocks: list[Unsent] = field(default_factory=list)
+
+
+class Uploader:
+    """The task that sends. `run` must be running; `wake` it when something is unsent."""
+
+    def __init__(
+        self, store: ObjectStore, keys: Callable[[], DriveKeys], ledger: Ledger, clock: Clock, fence: int
+    ) -> None:
+        self.trouble: StoreError | None = None
+        self.stored: Callable[[Sequence[Unsent]], None] = lambda blocks: None
+        """Called when blocks were recorded as stored."""
+        self._store = store
+        self._keys = keys
+        self._ledger = ledger
+        self._fence = fence
+        self._clock = clock
+        self._packer: Packer[Unsent] = Packer(clock)
+        self._open: dict[Lane, _Open] = {}
+        self._thread = trio.CapacityLimiter(1)
+        self._wanted = trio.Event()
+        self._quiet = trio.Event()
+        self._sending = dict.fromkeys(Lane, 0)
+        self._hurries = 0
+        self._packs = self._packed_bytes = self._blocks = self._plain_bytes = 0
+
+    def wake(self) -> None:
+        """Something may be unsent."""
+        self._wanted.set()
+
+    async def flush(self) -> None:
+        """Return once nothing is unsent. Packs are closed at once meanwhile."""
+        self._hurries += 1
+        try:
+            while self._ledger.unsent_bytes or self._is_at_work():
+                self._quiet = trio.Event()
+                self.wake()
+                await self._quiet.wait()
+        finally:
+            self._hurries -= 1
+
+    def statistics(self) -> UploadStatistics:
+        trouble = None if self.trouble is None else str(self.trouble)
+        return UploadStatistics(
+            self._packs, self._packed_bytes, self._blocks, self._plain_bytes, sum(self._sending.values()), trouble
+        )
+
+    async def run(self) -> None:
+        """Send for ever."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wanted = trio.Event()
+                if self._packer.waiting_bytes < OFFERED_BYTES:
+                    for one in self._ledger.take(OFFERED_BYTES - self._packer.waiting_bytes):
+                        self._packer.offer(one.lane, one, one.size_bytes)
+                is_busy = await self._encode_some()
+                for lane in self._due(is_busy):
+                    await self._close(lane, nursery)
+                if not is_busy:
+                    self._tell_quiet()
+                    await self._wait()
+
+    def _due(self, is_busy: bool) -> list[Lane]:
+        return list(self._open) if self._hurries and not is_busy else self._packer.due()
+
+    async def _wait(self) -> None:
+        due = self._packer.next_due_s()
+        left = max(0.0, due - self._clock.monotonic_s()) if due is not None else float("inf")
+        with trio.move_on_after(left):
+            await self._wanted.wait()
+
+    def _tell_quiet(self) -> None:
+        if not self._is_at_work():
+            self._quiet.set()
+
+    def _is_at_work(self) -> bool:
+        return bool(self._open) or any(self._sending.values())
+
+    # --- encoding ---
+
+    async def _encode_some(self) -> bool:
+        """Encode up to `TURN_BYTES` of one lane. False when nothing waits."""
+        free = [lane for lane in Lane if self._sending[lane] < UPLOADS[lane]]
+        turn = self._packer.next() if len(free) == len(Lane) else self._packer.next_of(free[0]) if free else None
+        if turn is None:
+            return False
+        lane, batch, size = turn.lane, [turn.item], turn.size_bytes
+        while size < TURN_BYTES and (turn := self._packer.next_of(lane)) is not None:
+            batch.append(turn.item)
+            size += turn.size_bytes
+        found = [(one, data) for one in batch if (data := await self._ledger.read(one.block)) is not None]
+        if not found:
+            return True
+        pack = self._open.get(lane)
+        if pack is None:
+            pack = self._open[lane] = _Open(PackWriter(self._keys()))
+        try:
+            await trio.to_thread.run_sync(_add, pack.writer, found, limiter=self._thread)
+        except EncodingFailed as error:
+            log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
+            self._ledger.give_back([*pack.blocks, *(one for one, _ in found)])
+            del self._open[lane]
+            self._packer.closed(lane)
+            return True
+        pack.blocks += [one for one, _ in found]
+        self._packer.added(lane, pack.writer.size_bytes)
+        return True
+
+    async def _close(self, lane: Lane, nursery: trio.Nursery) -> None:
+        pack = self._open.pop(lane)
+        self._packer.closed(lane)
+        self._sending[lane] += 1
+        try:
+            closed = await trio.to_thread.run_sync(pack.writer.close, limiter=self._thread)
+        except EncodingFailed as error:
+            log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
+            self._ledger.give_back(pack.blocks)
+            self._sending[lane] -= 1
+            return
+        entries = {entry.block_id: entry for entry in closed.entries}
+        nursery.start_soon(self._send, lane, closed, [(one, entries[one.block_id]) for one in pack.blocks])
+
+    # --- sending ---
+
+    async def _send(self, lane: Lane, pack: Pack, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
+        try:
+            number = await self._ledger.begin(pack.pack_id, pack.generation, self._fence, len(pack.body))
+            await self._put(str(PackName(self._fence, pack.pack_id)), pack.body)
+            self._ledger.stored(number, blocks)
+            self._packs += 1
+            self._packed_bytes += len(pack.body)
+            self._blocks += len(blocks)
+            self._plain_bytes += sum(one.size_bytes for one, _ in blocks)
+        finally:
+            self._sending[lane] -= 1
+        self.stored([one for one, _ in blocks])
+        self.wake()
+
+    async def _put(self, name: str, body: Buffer) -> None:
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                await self._store.put(name, body)
+            except StoreError as error:
+                if self.trouble is None or str(self.trouble) != str(error):
+                    log.warning("%s", error)
+                self.trouble = error
+                await trio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT_S)
+            else:
+                self.trouble = None
+                return
+
+
+def _add(writer: PackWriter, blocks: Sequence[tuple[Unsent, Buffer]]) -> None:
+    for one, data in blocks:
+        writer.add(one.block_id, data)
