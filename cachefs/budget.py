@@ -14,6 +14,7 @@ The disk is asked at most once per `RECHECK_BYTES` admitted or `RECHECK_S` secon
 """
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ FLOOR_LEAST_BYTES = 32 << 20
 RECHECK_BYTES = 8 << 20
 RECHECK_S = 1.0
 SHORT_BYTES = 1 << 30
+PRECIOUS_SHARE = 0.7  # of the limit: most bytes that no store has
 
 
 class Budget:
@@ -36,6 +38,8 @@ class Budget:
 
     def __init__(self, directory: Path, clock: Clock, held: Callable[[], int], limit_bytes: int = 0) -> None:
         self.limit_bytes = limit_bytes
+        self.evictable: Callable[[], int] = lambda: 0
+        """Bytes held that a store has as well: they make room when it is needed."""
         self._directory = directory
         self._clock = clock
         self._held = held
@@ -48,10 +52,17 @@ class Budget:
     def free_bytes(self) -> int:
         """Bytes that can still be accepted, now."""
         self._look()
-        left = self._above_floor
+        evictable = self.evictable()
+        left = self._above_floor + evictable
         if self.limit_bytes:
-            left = min(left, self.limit_bytes - self._held())
+            most = int(self.limit_bytes * PRECIOUS_SHARE) if evictable else self.limit_bytes
+            left = min(left, most - self._held() + evictable)
         return max(0, left)
+
+    def most_bytes(self) -> int:
+        """Most bytes that may lie here: the limit, or what the disk could give."""
+        self._look()
+        return min(self.limit_bytes or sys.maxsize, self._held() + max(0, self._above_floor))
 
     def _look(self) -> None:
         disk = os.statvfs(self._directory)

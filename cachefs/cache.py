@@ -11,24 +11,33 @@ a page that was damaged stays damaged until all of it is written anew. The layer
 are in one block at a time.
 """
 
+import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 from xxhash import xxh3_64_intdigest
 
 from cachefs.blocks import Block, Blocks
 from cachefs.budget import Budget
+from cachefs.catalog import Catalog
 from cachefs.counters import Counters
 from cachefs.cut import CutPolicy, Cuts
 from cachefs.database import Database
 from cachefs.disk import Disk
-from cachefs.errors import BytesDamaged
+from cachefs.errors import BytesDamaged, UnknownBlock
 from cachefs.seals import Seals
 from cachefs.segments import Segment, Segments
 from cachefs.sums import CHUNK_SHIFT, LOW_HALF, PAGE_BYTES, page_sum, page_sums
 from cloud_tier.clock import Clock
+
+if TYPE_CHECKING:
+    from cachefs.fetching import Fetching
+
+log = logging.getLogger(__name__)
 
 INLINE_BYTES = 64 << 10
 AROUND_BYTES = 128 << 10  # what lies around a page that the disk must be asked for comes along
@@ -56,6 +65,8 @@ class Cache:
         self.segments = Segments(disk, state / "segments", database, self.local_counters)
         self.blocks = Blocks(database, self.segments, self.counters)
         self.seals = Seals(database, self.blocks, self.segments, self.counters)
+        self.catalog = Catalog(database, self.blocks, self.counters)
+        self.fetching: Fetching | None = None
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
         self.budget = Budget(state, clock, self.segments.allocated_bytes, limit_bytes)
         self.damaged: set[tuple[int, int]] = set()
@@ -69,6 +80,9 @@ class Cache:
         self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
         self.cuts.is_space_short = self.budget.is_short
+        self.catalog.wait_synced = self.cuts.wait_synced
+        self.seals.sealed = self.catalog.sealed
+        self.blocks.dropped = self.catalog.not_unsent
         self.cuts.tallies += (self.segments.flush_tallies, self.counters.flush_tallies)
 
     def statistics(self) -> dict[str, int]:
@@ -123,7 +137,35 @@ class Cache:
         return data if count == length else data[first : first + length]
 
     async def read(self, block: Block, offset: int, length: int) -> bytes | bytearray:
-        """`length` bytes of a block from `offset`. Raises BytesDamaged."""
+        """`length` bytes of a block from `offset`, fetched if they are not here. Raises BytesDamaged, NotHere."""
+        if not block.is_held:
+            block = self.blocks.get(block.number)  # it may have come since the caller looked
+            if not block.is_held:
+                return await self._fetch(block, offset, length)
+        try:
+            return await self._read_held(block, offset, length)
+        except BytesDamaged as error:
+            if self.fetching is None or block.block_id is None or self.catalog.find(block.number) is None:
+                raise
+            log.warning("%s: it is fetched again", error)
+            self._give_up(block)
+            return await self._fetch(block, offset, length)
+
+    async def _fetch(self, block: Block, offset: int, length: int) -> bytes:
+        if self.fetching is None:
+            raise UnknownBlock(block.number)
+        return bytes(await self.fetching.read(block, offset, length))
+
+    def _give_up(self, block: Block) -> None:
+        """The copy here is damaged, that in the store counts."""
+        self.seals.suspects.discard(block.number)
+        self.damaged -= {page for page in self.damaged if page[0] == block.segment.number and page[1] in
+                         range(block.offset - PAGE_BYTES, block.offset + block.capacity)}  # fmt: skip
+        with suppress(UnknownBlock), self.database.operation:
+            if self.blocks.get(block.number) is block:
+                self.seals.evict(block)
+
+    async def _read_held(self, block: Block, offset: int, length: int) -> bytes | bytearray:
         lease = self.segments.free_queue.lease()
         try:
             if length <= AROUND_BYTES:
@@ -278,6 +320,20 @@ class Cache:
             self.segments.free_queue.release(lease)
             segment.unsynced = True
         self.cuts.note_written(segment.number, block.offset + offset, data)
+
+    async def put_fetched(self, fetched: Sequence[tuple[Block, memoryview]]) -> None:
+        """Write fetched blocks to the places that were reserved for them; never synced. Raises OSError."""
+        for block, _ in fetched:
+            await self.load_sums(block.segment, block.offset, block.offset + block.length)
+
+        def write() -> list[memoryview]:
+            for block, data in fetched:
+                self.disk.pwrite(block.segment.fd, data, block.offset)
+            return [page_sums(data) for _, data in fetched]
+
+        for (block, _), sums in zip(fetched, await trio.to_thread.run_sync(write, limiter=self._threads), strict=True):
+            block.segment.unsynced = True
+            self._sums.set(block.segment.number, block.offset, sums)
 
     def _write_large(self, block: Block, offset: int, data: bytes | memoryview, known: Sequence[int]) -> memoryview:
         sums = self._write_and_sum(block, offset, data, known)

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from cachefs.blocks import Blocks
 from cachefs.counters import Counters
-from cachefs.cut import Cuts
 from cachefs.database import Database
 from cachefs.errors import UnknownBlock
 from cloud_tier.block_id import BlockId
@@ -48,8 +47,9 @@ class StoredPack(NamedTuple):
 class Catalog:
     """The tables `unsent`, `packs` and `catalog`. `Cache` gives `read`, which checks the bytes."""
 
-    def __init__(self, database: Database, blocks: Blocks, counters: Counters, cuts: Cuts) -> None:
+    def __init__(self, database: Database, blocks: Blocks, counters: Counters) -> None:
         self.read_block: Callable[[int], Awaitable[Buffer | None]]
+        self.wait_synced: Callable[[], Awaitable[None]]
         self.unsent_bytes = 0
         """Plain bytes of what waits or is on its way."""
         self.when_unsent: Callable[[], None] = lambda: None
@@ -58,7 +58,6 @@ class Catalog:
         self._database = database
         self._blocks = blocks
         self._counters = counters
-        self._cuts = cuts
         self._queues: dict[Lane, deque[int]] = {lane: deque() for lane in LANES}
 
     def load(self) -> None:
@@ -120,7 +119,7 @@ class Catalog:
         with self._database.operation:
             row = (pack, pack_id, generation, fence, size_bytes, SENDING)
             self._database.write("INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
-        await self._cuts.wait_synced()
+        await self.wait_synced()
         return pack
 
     def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:

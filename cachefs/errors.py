@@ -8,7 +8,10 @@
     ├── BytesDamaged       stored bytes are not what was written; never served as good
     ├── DatabaseDamaged    the database cannot be read, or a segment that it names is missing
     ├── WrongVersion       the database was written by another version of the format
-    └── UnknownBlock       no such block, or its bytes are gone
+    ├── UnknownBlock       no such block, or its bytes are gone
+    └── NotHere            the bytes lie in the store, and cannot be had now; nothing is lost
+        ├── CloudUnreachable   the store does not answer, or not in time; worth asking again later
+        └── CloudDamaged       what the store gave is not what was written; never served as good
 
 Only `StorageFull` may be retried by the caller.
 """
@@ -68,3 +71,15 @@ class UnknownBlock(CacheError):
     def __init__(self, block: int) -> None:
         super().__init__(f"block {block} is not known")
         self.block = block
+
+
+class NotHere(CacheError):
+    """The bytes are in the store and could not be had. The text is a sentence for whoever wanted them."""
+
+
+class CloudUnreachable(NotHere):
+    """The store gave no answer, or none in time."""
+
+
+class CloudDamaged(NotHere):
+    """The store gave other bytes than were written."""

@@ -50,6 +50,8 @@ class Seals:
         self._counters = counters
         self.sealed: Callable[[int, int, int], None] = lambda block, size_bytes, lane: None
         """Hears of every new SEALED block."""
+        self.evicted: Callable[[int], None] = lambda block: None
+        """Hears of every block that is not held any more."""
         self.suspects: set[int] = set()
         """SEALED blocks of which a page was found damaged: they satisfy no dedupe, new bytes take their place (T20)."""
 
@@ -100,6 +102,7 @@ class Seals:
         self._segments.free(block.segment, block.offset, block.capacity)
         self._blocks.held -= 1
         self._blocks.forget(block.number)
+        self.evicted(block.number)
 
     def settle(self, number: int, segment: Segment, offset: int, capacity: int) -> None:
         """The bytes of a block that was not held lie in a place that was reserved for them."""

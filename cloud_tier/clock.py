@@ -7,6 +7,8 @@ time still, jump over a night or run a year of schedules in a second.
 import time
 from typing import Protocol
 
+import trio
+
 CLOCK_REALTIME_COARSE = 5  # <linux/time.h>; Python has no name for it
 
 
@@ -33,3 +35,9 @@ class SystemClock:
         return time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
 
     monotonic_s = staticmethod(time.monotonic)
+
+
+class LoopClock(SystemClock):
+    """For parts that sleep in trio: what they compare times with must be the clock that wakes them."""
+
+    monotonic_s = staticmethod(trio.current_time)

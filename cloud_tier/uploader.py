@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from cloud_tier.clock import Clock
+from cloud_tier.clock import LoopClock
 from cloud_tier.errors import EncodingFailed, StoreError
 from cloud_tier.keys import DriveKeys
 from cloud_tier.ledger import Ledger, Unsent
@@ -60,9 +60,7 @@ class _Open:
 class Uploader:
     """The task that sends. `run` must be running; `wake` it when something is unsent."""
 
-    def __init__(
-        self, store: ObjectStore, keys: Callable[[], DriveKeys], ledger: Ledger, clock: Clock, fence: int
-    ) -> None:
+    def __init__(self, store: ObjectStore, keys: Callable[[], DriveKeys], ledger: Ledger, fence: int) -> None:
         self.trouble: StoreError | None = None
         self.stored: Callable[[Sequence[Unsent]], None] = lambda blocks: None
         """Called when blocks were recorded as stored."""
@@ -70,8 +68,7 @@ class Uploader:
         self._keys = keys
         self._ledger = ledger
         self._fence = fence
-        self._clock = clock
-        self._packer: Packer[Unsent] = Packer(clock)
+        self._packer: Packer[Unsent] = Packer(LoopClock())
         self._open: dict[Lane, _Open] = {}
         self._thread = trio.CapacityLimiter(1)
         self._wanted = trio.Event()
@@ -121,7 +118,7 @@ class Uploader:
 
     async def _wait(self) -> None:
         due = self._packer.next_due_s()
-        left = max(0.0, due - self._clock.monotonic_s()) if due is not None else float("inf")
+        left = max(0.0, due - trio.current_time()) if due is not None else float("inf")
         with trio.move_on_after(left):
             await self._wanted.wait()
 

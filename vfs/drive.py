@@ -16,6 +16,7 @@ from cachefs.database import Database
 from cachefs.disk import Disk, RealDisk
 from cachefs.errors import CacheError
 from cachefs.recovery import close, settle, wake
+from cachefs.tier import Cloud, Tier
 from cloud_tier.clock import Clock, SystemClock
 from vfs.actors import Actors
 from vfs.attic import Attic
@@ -54,6 +55,7 @@ class Drive:
         limit_bytes: int,
         size_bytes: int,
         names: Names | None,
+        cloud: Cloud | None,
     ) -> None:
         self.state = state
         self.disk = disk
@@ -62,6 +64,7 @@ class Drive:
         self.database = database
         self.cache = Cache(state, database, disk, clock, policy, limit_bytes)
         self.cuts = self.cache.cuts
+        self.tier = Tier(self.cache, cloud) if cloud is not None else None
         counters = self.cache.counters
         self.epochs = Epochs(database, self.cuts)
         self.contents = Contents(database, self.cache.blocks, counters, self.epochs)
@@ -107,15 +110,18 @@ class Drive:
         size_bytes: int = DEFAULT_SIZE_BYTES,
         vfs: str | None = None,
         names: Names | None = None,
+        cloud: Cloud | None = None,
     ) -> "Drive":
-        """Wake up and recover. The caller holds the state's lock. With `names`, what comes to rest is sealed.
+        """Wake up and recover. The caller holds the state's lock.
+
+        With `names`, what comes to rest is sealed; with `cloud`, what is sealed is sent, and may leave this machine.
 
         Raises FileNotFoundError, DatabaseDamaged, WrongVersion, StorageBroken.
         """
         disk = disk or RealDisk()
         database = open_database(state, vfs)
         try:
-            drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes, names)
+            drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes, names, cloud)
             try:
                 await drive._start()
             except BaseException:
@@ -131,6 +137,9 @@ class Drive:
         if wake(self.cache, self.state, self.disk, self.epochs.newest_kept):
             self.inodes.recount()
         self.epochs.load()
+        self.cache.catalog.load()
+        if self.tier is not None:
+            self.tier.load()
         self.actors.load()
         self.snapshots.load()
         self.doors.load()
@@ -148,6 +157,16 @@ class Drive:
             nursery.start_soon(self.reaper.run)
             if self.sealing is not None:
                 nursery.start_soon(self.sealing.run)
+            if self.tier is not None:
+                nursery.start_soon(self.tier.run)
+
+    async def flush(self) -> None:
+        """Return once everything that was closed before is in the store. While `run` runs, on a drive with a cloud."""
+        assert self.sealing is not None
+        assert self.tier is not None
+        await self.sealing.seal_all()
+        await self.tier.uploader.flush()
+        await self.cuts.wait_cut()
 
     async def close(self) -> None:
         """Last cut, files closed. After `run` has ended."""

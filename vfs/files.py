@@ -64,7 +64,12 @@ class Files:
         end = min(offset + length, inode.size)
         if offset >= end or inode.content is None:
             return bytes(max(0, end - offset))
-        return await self.read_pieces(self._contents.pieces(inode.content, offset, end), offset, end)
+        try:
+            return await self.read_pieces(self._contents.pieces(inode.content, offset, end), offset, end)
+        except Moved:  # what was to be fetched died meanwhile, because it was written anew
+            if inode.content is None:
+                return bytes(end - offset)
+            return await self.read_pieces(self._contents.pieces(inode.content, offset, end), offset, end)
 
     async def read_pieces(self, pieces: list[Piece], offset: int, end: int) -> bytes | bytearray:
         """The bytes [offset, end) that `pieces` cover; holes are zeros. Raises DataLost."""

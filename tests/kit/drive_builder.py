@@ -26,6 +26,7 @@ from kit.fake_clock import FakeClock
 from cachefs.cut import CutPolicy
 from cachefs.disk import Disk, RealDisk
 from cachefs.errors import StorageBroken
+from cachefs.tier import Cloud
 from cloud_tier.chunker import ChunkerParameters
 from cloud_tier.clock import Clock
 from vfs.actors import Caller
@@ -58,8 +59,10 @@ class DriveBuilder:
         size_bytes: int = DEFAULT_SIZE_BYTES,
         vfs: str | None = None,
         names: Names | None = None,
+        cloud: Cloud | None = None,
     ) -> None:
         self.names_of_blocks = names
+        self.cloud = cloud
         self.state = state
         self.disk = disk or RealDisk()
         self.clock = clock or FakeClock()
@@ -109,6 +112,7 @@ class DriveBuilder:
             size_bytes=self.size_bytes,
             vfs=self.vfs,
             names=self.names_of_blocks,
+            cloud=self.cloud,
         )
         self.drive.cuts.is_space_short = lambda: True  # what is freed is punched at the next cut and not at rest
         self.caller = Caller(UID, GID, self.drive.actors.local(UID))

@@ -1,0 +1,159 @@
+"""Eviction: the cache gives bytes up that a durable pack has, so that it stays within its budget.
+
+A block may go once its pack was stored and a cut holds the catalog's row (I14); OPEN and unsent bytes never do (I5).
+Which goes first is the policy's choice (`cachefs.eviction`); what is pinned stays. Above the high mark blocks go until
+the low one is reached. Their places wait for the next cut like all that is freed, so who evicts asks for that cut.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import trio
+
+from cachefs.blocks import Block, Blocks
+from cachefs.catalog import Catalog
+from cachefs.cut import Cuts
+from cachefs.database import Database
+from cachefs.errors import UnknownBlock
+from cachefs.eviction import Eviction
+from cachefs.seals import Seals
+
+HIGH, LOW = 0.92, 0.85  # of the budget
+LOOK_S = 1.0
+STEP_BLOCKS = 200  # in one turn of the loop
+
+
+class Held(NamedTuple):
+    """A block that may be evicted, and the bytes of its place."""
+
+    block: int
+    size_bytes: int
+
+
+class Evicting:
+    """The task that evicts. `used` asks for the bytes that lie here, `limit` for the budget's, both of the disk."""
+
+    def __init__(
+        self,
+        database: Database,
+        cuts: Cuts,
+        blocks: Blocks,
+        seals: Seals,
+        catalog: Catalog,
+        policy: Eviction,
+        used: Callable[[], int],
+        limit: Callable[[], int],
+    ) -> None:
+        self.evictable_bytes = 0
+        self.evicted_blocks = 0
+        self._database = database
+        self._cuts = cuts
+        self._blocks = blocks
+        self._seals = seals
+        self._catalog = catalog
+        self._policy = policy
+        self._used = used
+        self._limit = limit
+        self._sizes: dict[int, int] = {}  # of what the policy knows
+        self._fresh: list[int] = []  # stored since the last cut that was waited for
+        self._wanted = trio.Event()
+        self._lock = trio.Lock()
+
+    def load(self) -> None:
+        """Find what may go. Once, at start."""
+        rows = self._database.rows("SELECT block, capacity FROM residency JOIN catalog USING (block)")
+        for block, capacity in rows:
+            self._admit(Held(block, capacity), is_read=False)
+
+    def stored(self, blocks: Iterable[int]) -> None:
+        """These blocks were recorded in the catalog, in the running transaction."""
+        self._fresh += blocks
+        self._wanted.set()
+
+    def settled(self, held: Iterable[tuple[int, int]]) -> None:
+        """These blocks (with the bytes of their places) were fetched."""
+        for one in held:
+            self._admit(Held(*one), is_read=True)
+
+    def touched(self, block: int) -> None:
+        """Somebody reads a block that is here."""
+        self._policy.touched(block)
+
+    def gone(self, block: int) -> None:
+        """The block has died, or is not held any more."""
+        size = self._sizes.pop(block, None)
+        if size is not None:
+            self.evictable_bytes -= size
+            self._policy.gone(block)
+
+    def _admit(self, held: Held, *, is_read: bool) -> None:
+        if held.block not in self._sizes:
+            self._sizes[held.block] = held.size_bytes
+            self.evictable_bytes += held.size_bytes
+            self._policy.admitted(held.block, held.size_bytes, is_read=is_read)
+
+    async def run(self) -> None:
+        """Keep to the budget, for ever."""
+        while True:
+            with trio.move_on_after(LOOK_S):
+                await self._wanted.wait()
+            self._wanted = trio.Event()
+            await self.make_room(0)
+            await trio.sleep(0.05)
+
+    def is_over(self) -> bool:
+        """Whether more lies here than should."""
+        return self._used() > HIGH * self._limit()
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether so many bytes may be fetched to stay; if not, room is made for those that come later."""
+        if self._used() + size_bytes > HIGH * self._limit():
+            self._wanted.set()
+        return self._used() + size_bytes <= self._limit()
+
+    async def make_room(self, size_bytes: int) -> None:
+        """Evict, if with `size_bytes` more too much would lie here; return once what goes is named by no row."""
+        if self._used() + size_bytes <= HIGH * self._limit():
+            return
+        async with self._lock:
+            excess = self._used() + size_bytes - int(LOW * self._limit())
+            if excess > 0 and await self.evict(excess):
+                await self._cuts.wait_cut()
+
+    async def evict(self, size_bytes: int) -> int:
+        """Give up at least so many bytes, if so many may go. Returns how many went."""
+        await self._admit_fresh()
+        freed = 0
+        victims = self._policy.victims(size_bytes)
+        for begin in range(0, len(victims), STEP_BLOCKS):
+            with self._database.operation:
+                for number in victims[begin : begin + STEP_BLOCKS]:
+                    freed += self._evict_one(number)
+            self._cuts.bound_pending()
+            await trio.lowlevel.checkpoint()
+        return freed
+
+    async def _admit_fresh(self) -> None:
+        if self._fresh:
+            await self._cuts.wait_cut()  # durable: only now may the local copy go
+            fresh, self._fresh = self._fresh, []
+            for number in fresh:
+                block = self._find(number)
+                if block is not None:
+                    self._admit(Held(number, block.capacity), is_read=False)
+
+    def _evict_one(self, number: int) -> int:
+        block = self._find(number)
+        self.gone(number)
+        if block is None or self._catalog.find(number) is None:
+            return 0
+        self._seals.evict(block)
+        self.evicted_blocks += 1
+        return block.capacity
+
+    def _find(self, number: int) -> Block | None:
+        try:
+            block = self._blocks.get(number)
+        except UnknownBlock:
+            return None
+        return block if block.is_held else None

@@ -1,0 +1,102 @@
+"""The cloud behind the cache, put together: what is sealed is sent, what was sent may go, what went comes back.
+
+    sealed ──▶ catalog (unsent) ──▶ uploader ──▶ catalog (stored) ──▶ evicting ──▶ not held ──▶ fetching ──▶ held
+
+No rule stands here, only who tells whom. Without a tier (a drive whose store is not opened, as for a check) sealed
+blocks wait as unsent, and what is not held cannot be read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from cachefs.cache import Cache
+from cachefs.errors import BytesDamaged, UnknownBlock
+from cachefs.evicting import Evicting
+from cachefs.eviction import Eviction
+from cachefs.fetching import Fetching
+from cloud_tier.fetcher import Fetcher
+from cloud_tier.keys import DriveKeys
+from cloud_tier.ledger import Unsent
+from cloud_tier.object_store import Buffer, ObjectStore
+from cloud_tier.uploader import Uploader
+
+
+@dataclass
+class Cloud:
+    """What a drive needs of its store. `keys` may be replaced by newer ones; `fence`: of the lease."""
+
+    store: ObjectStore
+    keys: DriveKeys
+    fence: int = 1
+
+
+class Tier:
+    """Upload, eviction and fetch over one cache."""
+
+    def __init__(self, cache: Cache, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._cache = cache
+        catalog = cache.catalog
+        self.uploader = Uploader(cloud.store, lambda: self.cloud.keys, catalog, cloud.fence)
+        self.fetching = Fetching(
+            cache.blocks,
+            cache.segments,
+            cache.seals,
+            catalog,
+            Fetcher(cloud.store, lambda: self.cloud.keys),
+            cloud.keys.block_key,
+            cache.put_fetched,
+        )
+        self.evicting = Evicting(
+            cache.database,
+            cache.cuts,
+            cache.blocks,
+            cache.seals,
+            catalog,
+            Eviction(),
+            self._used_bytes,
+            cache.budget.most_bytes,
+        )
+        catalog.read_block = self._read_block
+        catalog.when_unsent = self.uploader.wake
+        self.uploader.stored = self._stored
+        self.fetching.settled = self.evicting.settled
+        self.fetching.make_room = self.evicting.has_room
+        cache.seals.evicted = self.evicting.gone
+        cache.blocks.dropped = self._dropped
+        cache.fetching = self.fetching
+        cache.budget.evictable = lambda: self.evicting.evictable_bytes
+        cache.cuts.is_space_short = lambda: cache.budget.is_short() or self.evicting.is_over()
+
+    def load(self) -> None:
+        """Once, after recovery."""
+        self.evicting.load()
+
+    async def run(self) -> None:
+        """Send, evict and fetch, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.uploader.run)
+            nursery.start_soon(self.fetching.run)
+            nursery.start_soon(self.evicting.run)
+
+    def _used_bytes(self) -> int:
+        return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()
+
+    def _dropped(self, block: int) -> None:
+        self._cache.catalog.not_unsent(block)
+        self.evicting.gone(block)
+
+    def _stored(self, blocks: Sequence[Unsent]) -> None:
+        self.evicting.stored(one.block for one in blocks)
+
+    async def _read_block(self, number: int) -> Buffer | None:
+        try:
+            block = self._cache.blocks.get(number)
+            if not block.is_held:
+                return None
+            found = self._cache.read_nowait(block, 0, block.length)
+            return found if found is not None else await self._cache.read(block, 0, block.length)
+        except (UnknownBlock, BytesDamaged):
+            return None

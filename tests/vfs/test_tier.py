@@ -1,0 +1,222 @@
+"""A drive with a store behind it: what is flushed is there, what is evicted comes back, what is offline waits."""
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from kit.damage import flip
+from kit.drive_builder import SMALL_CUTS, DriveBuilder
+from kit.drive_keys import drive_keys
+from kit.inline_threads import inline_threads
+from trio.testing import MockClock
+
+from cachefs.errors import CloudUnreachable
+from cachefs.tier import Cloud
+from cloud_tier.errors import StoreUnavailable
+from cloud_tier.memory_store import MemoryStore
+from cloud_tier.object_store import Buffer, Pace
+from vfs.check import check
+from vfs.sealing import Names
+
+KEYS = drive_keys()
+NAMES = Names(KEYS.block_key, SMALL_CUTS.chunker)
+
+
+def noise(seed: int, length: int) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+class CountedStore(MemoryStore):
+    """Counts what passes; can be cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts = self.gets = self.put_bytes = self.got_bytes = 0
+        self.is_offline = False
+
+    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
+        self._reach()
+        self.puts += 1
+        self.put_bytes += len(body)
+        await super().put(name, body, if_absent=if_absent, pace=pace)
+
+    async def get(self, name: str, start: int = 0, length: int | None = None, *, pace: Pace | None = None) -> bytes:
+        self._reach()
+        data = await super().get(name, start, length, pace=pace)
+        self.gets += 1
+        self.got_bytes += len(data)
+        return data
+
+    def _reach(self) -> None:
+        if self.is_offline:
+            raise StoreUnavailable("the line is cut")
+
+
+@pytest.fixture
+def store() -> CountedStore:
+    return CountedStore()
+
+
+@pytest.fixture
+def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
+    """Time passes when everybody waits. A test must name it as a parameter."""
+    with inline_threads():
+        yield autojump_clock
+
+
+@pytest.fixture
+async def built(tmp_path: Path, store: CountedStore, virtual_time: MockClock) -> AsyncIterator[DriveBuilder]:
+    async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as drive:
+        yield drive
+        drive.drive.cuts.log()
+        findings, _ = check(drive.drive.database, drive.state / "segments")
+        assert findings == []
+
+
+async def drop(built: DriveBuilder) -> None:
+    """Evict all that may go."""
+    await built.drive.tier.evicting.evict(1 << 50)
+
+
+async def test_what_was_flushed_and_dropped_is_read_back(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    files = {f"{number}": noise(number, size) for number, size in enumerate((1, 100, 4096, 5000, 70_000, 300_000))}
+    for name, data in files.items():
+        await built.write(name, data)
+    snapshot = await built.snapshot()
+    await built.write("3", noise(30, 5000))
+    await built.drive.flush()
+    assert store.puts <= 2
+    await drop(built)
+    await built.cut()
+    await trio.sleep(1)
+    assert built.drive.cache.blocks.held == 0
+    assert built.drive.cache.segments.allocated_bytes() == 0
+    assert await built.read("3") == noise(30, 5000)
+    for name, data in files.items():
+        assert await built.read_past(snapshot.name, name) == data
+    assert store.gets <= 16
+    before = store.gets
+    for name in files:
+        await built.read(name)
+    assert store.gets == before, "what was fetched is here"
+
+
+async def test_flushed_bytes_survive_death_of_the_core_and_eviction(
+    virtual_time: MockClock, built: DriveBuilder
+) -> None:
+    await built.write("a", noise(1, 50_000))
+    await built.drive.flush()
+    await drop(built)
+    await built.restart(crash=True)
+    assert await built.read("a") == noise(1, 50_000)
+    await built.restart(crash=True)
+    assert await built.read("a") == noise(1, 50_000)
+
+
+async def test_many_small_files_are_few_requests(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    for number in range(300):
+        await built.write(f"{number}", noise(number, 4096))
+    await built.drive.flush()
+    assert store.puts == 1
+    await drop(built)
+    for number in range(300):
+        assert await built.read(f"{number}") == noise(number, 4096)
+    assert store.gets <= 4
+
+
+async def test_second_copy_sends_nothing(virtual_time: MockClock, built: DriveBuilder, store: CountedStore) -> None:
+    await built.write("a", noise(1, 200_000))
+    await built.drive.flush()
+    sent = store.put_bytes
+    await built.write("b", noise(1, 200_000))
+    await built.drive.flush()
+    assert store.put_bytes == sent
+
+
+async def test_temporary_file_is_never_sent(virtual_time: MockClock, built: DriveBuilder, store: CountedStore) -> None:
+    await built.write("a", noise(1, 200_000))
+    await trio.sleep(2.9)
+    await built.unlink("a")
+    await trio.sleep(60)
+    assert store.puts == 0
+
+
+async def test_what_rests_is_sent_without_being_asked(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    await built.write("a", noise(1, 200_000))
+    await trio.sleep(10)
+    assert store.puts == 1
+    assert built.drive.cache.catalog.unsent_bytes == 0
+    await trio.sleep(3600)
+    assert store.puts == 1
+
+
+async def test_overwriting_a_part_of_cold_data_fetches_nothing(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    await built.write("a", noise(1, 300_000))
+    await built.drive.flush()
+    await drop(built)
+    sent = store.put_bytes
+    await built.write("a", b"!" * 4096, 100_000)
+    await built.drive.flush()
+    assert store.gets == 0
+    assert store.put_bytes - sent < 8_000
+    assert await built.read("a") == noise(1, 300_000)[:100_000] + b"!" * 4096 + noise(1, 300_000)[104_096:]
+
+
+@pytest.mark.expected_log(r"cloud_tier.uploader: The cloud store cannot be reached|cachefs.fetching: The cloud store")
+async def test_offline_is_a_state(virtual_time: MockClock, built: DriveBuilder, store: CountedStore) -> None:
+    await built.write("cold", noise(1, 50_000))
+    await built.drive.flush()
+    await drop(built)
+    store.is_offline = True
+    await built.write("new", noise(2, 50_000))
+    await trio.sleep(60)
+    assert await built.read("new") == noise(2, 50_000)
+    inode = built.inode("cold")
+    for _ in range(2):
+        began = trio.current_time()
+        with pytest.raises(CloudUnreachable):
+            await built.drive.files.read(inode, 0, 100)
+        assert trio.current_time() - began < 1
+    assert built.drive.tier.uploader.statistics().trouble is not None
+    store.is_offline = False
+    await built.drive.flush()
+    await trio.sleep(10)
+    assert await built.read("cold") == noise(1, 50_000)
+    assert built.drive.tier.uploader.statistics().trouble is None
+
+
+async def test_readers_of_one_block_share_one_request(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    await built.write("a", noise(1, 16_000))
+    await built.drive.flush()
+    await drop(built)
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(built.read, "a")
+    assert store.gets <= 4
+
+
+async def test_damaged_cached_page_is_fetched_again(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await built.write("a", noise(1, 4096))
+    await built.drive.flush()
+    inode = built.inode("a")
+    block = built.drive.cache.blocks.get(built.drive.contents.pieces(inode.content, 0, 1)[0].block)
+    flip(built.state, block, 100)
+    with caplog.at_level("CRITICAL"):
+        assert await built.read("a") == noise(1, 4096)
+    assert store.gets == 1
+    assert await built.read("a") == noise(1, 4096)
+    assert built.drive.cache.statistics()["damaged_pages"] == 0
