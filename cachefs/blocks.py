@@ -23,6 +23,8 @@ MAX_BLOCK_BYTES = 4 << 20
 CACHED_BLOCKS = 50_000  # clean blocks kept in memory, about 250 bytes each
 NOWHERE = Segment(0, CACHE, -1, 0, 0, is_new=False)
 """The segment of a block that is not held here. Reading its descriptor fails, so the quick paths need not ask."""
+DOUBTED = Segment(0, CACHE, -1, 0, 0, is_new=False)
+"""The segment of a block whose bytes must be compared with its id before they are believed."""
 
 
 class Block:
@@ -36,6 +38,7 @@ class Block:
         "block_id",
         "born",
         "capacity",
+        "doubted",
         "is_frozen",
         "is_new",
         "length",
@@ -67,12 +70,18 @@ class Block:
         self.capacity = capacity
         self.is_frozen = False
         self.is_new = False
+        self.doubted: Segment | None = None  # where it lies, until its bytes are believed
         self.writers = 0  # threads that write to it at this moment
 
     @property
     def is_held(self) -> bool:
         """Whether its bytes lie here."""
         return self.segment is not NOWHERE
+
+    @property
+    def home(self) -> Segment:
+        """Where it lies, believed or not."""
+        return self.doubted or self.segment
 
     @property
     def last_page_is_own(self) -> bool:
@@ -99,6 +108,7 @@ class Blocks:
         self._dropped_sealed: set[int] = set()
         self.dropped: Callable[[int], None] = lambda number: None
         """Hears of every SEALED block that is no more."""
+        self.doubted = 0  # what was fetched to segments up to this number was never synced before a power loss
         self.held = 0  # rows; kept as a tally, for counting a million of them takes the loop away
         self.sealed = 0
 
@@ -133,6 +143,8 @@ class Blocks:
         block_id, length, born, shared, segment, offset, capacity = row
         if segment is not None:
             block = Block(number, block_id, length, born, bool(shared), self._segments[segment], offset, capacity)
+            if segment <= self.doubted and block.segment.family == CACHE:
+                block.doubted, block.segment = block.segment, DOUBTED
         elif block_id is not None:
             block = Block(number, block_id, length, born, bool(shared), NOWHERE, 0, 0)
         else:
@@ -177,7 +189,7 @@ class Blocks:
         """No extent points at the block any more: free its place and forget it, in the running transaction."""
         block = self.get(number)
         if block.is_held:
-            self._segments.free(block.segment, block.offset, block.capacity, is_reserved=block.is_new)
+            self._segments.free(block.home, block.offset, block.capacity, is_reserved=block.is_new)
         if not block.is_new:
             self._dropped.add(number)
             self.held -= block.is_held

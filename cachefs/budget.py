@@ -28,6 +28,9 @@ RECHECK_BYTES = 8 << 20
 RECHECK_S = 1.0
 SHORT_BYTES = 1 << 30
 PRECIOUS_SHARE = 0.7  # of the limit: most bytes that no store has
+SLOWED_SHARE = 0.85  # of that: from here on writers are slowed down
+SLOWEST_S_PER_BYTE = 1 / (1 << 20)  # 1 MiB a second, at the end
+MOST_DELAY_S = 2.0
 
 
 class Budget:
@@ -38,11 +41,13 @@ class Budget:
 
     def __init__(self, directory: Path, clock: Clock, held: Callable[[], int], limit_bytes: int = 0) -> None:
         self.limit_bytes = limit_bytes
+        self.has_store = False
         self.evictable: Callable[[], int] = lambda: 0
         """Bytes held that a store has as well: they make room when it is needed."""
         self._directory = directory
         self._clock = clock
         self._held = held
+        self._free = 0  # as last seen
         self._left = 0  # bytes that may be admitted before the disk is asked again
         self._above_floor = 0
         self._is_low = self._is_short = False
@@ -55,9 +60,20 @@ class Budget:
         evictable = self.evictable()
         left = self._above_floor + evictable
         if self.limit_bytes:
-            most = int(self.limit_bytes * PRECIOUS_SHARE) if evictable else self.limit_bytes
+            most = int(self.limit_bytes * PRECIOUS_SHARE) if self.has_store else self.limit_bytes
             left = min(left, most - self._held() + evictable)
         return max(0, left)
+
+    def delay_s(self, size_bytes: int) -> float:
+        """How long a writer of so many bytes should wait, so that a store that is slow or away slows him down before it
+        stops him. 0 unless what no store has takes more than `SLOWED_SHARE` of its share.
+        """
+        if not self.limit_bytes or not self.has_store:
+            return 0.0
+        self._refresh(0)
+        fullness = 1 - self._free / (self.limit_bytes * PRECIOUS_SHARE)
+        excess = max(0.0, fullness - SLOWED_SHARE) / (1 - SLOWED_SHARE)
+        return min(MOST_DELAY_S, excess**2 * size_bytes * SLOWEST_S_PER_BYTE)
 
     def most_bytes(self) -> int:
         """Most bytes that may lie here: the limit, or what the disk could give."""
@@ -73,7 +89,7 @@ class Budget:
     def _refresh(self, size_bytes: int) -> None:
         if size_bytes > self._left or self._clock.monotonic_s() - self._checked_s > RECHECK_S:
             self._checked_s = self._clock.monotonic_s()
-            free = self.free_bytes()
+            free = self._free = self.free_bytes()
             self._is_low, self._is_short = free < 4 * RECHECK_BYTES, free < SHORT_BYTES
             self._left = min(free, max(RECHECK_BYTES, 2 * size_bytes))
 

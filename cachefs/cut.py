@@ -91,6 +91,8 @@ class Cuts:
         self.is_space_short: Callable[[], bool] = lambda: False  # freed ranges do not wait for their neighbours then
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
+        self.durable = 0
+        """Number of the last cut that is on the disk; 0 before the first of this life."""
         self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes, policy.quick_s)
         self._disk = disk
         self._directory = directory
@@ -292,6 +294,7 @@ class Cuts:
                 raise self._break(error) from error
             raise
         self.last_cut_ns = self._clock.now_ns()
+        self.durable = self.number
         for event in (*cut_waiters, *sync_waiters):
             event.set()
         self._segments.free_queue.made_durable(freed)

@@ -5,6 +5,7 @@ Which goes first is the policy's choice (`cachefs.eviction`); what is pinned sta
 the low one is reached. Their places wait for the next cut like all that is freed, so who evicts asks for that cut.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -30,8 +31,17 @@ class Held(NamedTuple):
     size_bytes: int
 
 
+class Stored(NamedTuple):
+    """A block of which a pack was recorded after this cut."""
+
+    block: int
+    cut: int
+
+
 class Evicting:
-    """The task that evicts. `used` asks for the bytes that lie here, `limit` for the budget's, both of the disk."""
+    """The task that evicts. `used` asks for the bytes that lie here, `limit` for the budget's, both of the disk;
+    `is_short` whether writers will soon find no room.
+    """
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class Evicting:
         policy: Eviction,
         used: Callable[[], int],
         limit: Callable[[], int],
+        is_short: Callable[[], bool],
     ) -> None:
         self.evictable_bytes = 0
         self.evicted_blocks = 0
@@ -54,8 +65,9 @@ class Evicting:
         self._policy = policy
         self._used = used
         self._limit = limit
+        self._is_short = is_short
         self._sizes: dict[int, int] = {}  # of what the policy knows
-        self._fresh: list[int] = []  # stored since the last cut that was waited for
+        self._fresh: deque[Stored] = deque()
         self._wanted = trio.Event()
         self._lock = trio.Lock()
 
@@ -67,7 +79,7 @@ class Evicting:
 
     def stored(self, blocks: Iterable[int]) -> None:
         """These blocks were recorded in the catalog, in the running transaction."""
-        self._fresh += blocks
+        self._fresh.extend(Stored(block, self._cuts.number) for block in blocks)
         self._wanted.set()
 
     def settled(self, held: Iterable[tuple[int, int]]) -> None:
@@ -98,6 +110,7 @@ class Evicting:
             with trio.move_on_after(LOOK_S):
                 await self._wanted.wait()
             self._wanted = trio.Event()
+            self._admit_durable()
             await self.make_room(0)
             await trio.sleep(0.05)
 
@@ -113,6 +126,8 @@ class Evicting:
 
     async def make_room(self, size_bytes: int) -> None:
         """Evict, if with `size_bytes` more too much would lie here; return once what goes is named by no row."""
+        if self._fresh and self._is_short():
+            await self._admit_fresh()
         if self._used() + size_bytes <= HIGH * self._limit():
             return
         async with self._lock:
@@ -135,12 +150,15 @@ class Evicting:
 
     async def _admit_fresh(self) -> None:
         if self._fresh:
-            await self._cuts.wait_cut()  # durable: only now may the local copy go
-            fresh, self._fresh = self._fresh, []
-            for number in fresh:
-                block = self._find(number)
-                if block is not None:
-                    self._admit(Held(number, block.capacity), is_read=False)
+            await self._cuts.wait_cut()
+            self._admit_durable()
+
+    def _admit_durable(self) -> None:
+        """What a durable cut says is stored may go (I14)."""
+        while self._fresh and self._fresh[0].cut < self._cuts.durable:
+            block = self._find(self._fresh.popleft().block)
+            if block is not None:
+                self._admit(Held(block.number, block.capacity), is_read=False)
 
     def _evict_one(self, number: int) -> int:
         block = self._find(number)

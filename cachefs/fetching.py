@@ -25,6 +25,7 @@ from cachefs.sums import PAGE_BYTES
 from cloud_tier.block_id import block_id
 from cloud_tier.errors import SealedError, StoreError
 from cloud_tier.fetcher import Fetcher, Span
+from cloud_tier.object_store import Buffer
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +82,17 @@ class Fetching:
         self._threads = trio.CapacityLimiter(4)
         self._trouble_until = float("-inf")
         self._nursery: trio.Nursery | None = None
+        self._started = trio.Event()
 
     async def run(self) -> None:
         """Carry the flights, for ever."""
         async with trio.open_nursery() as self._nursery:
+            self._started.set()
             await trio.sleep_forever()
 
     async def read(self, block: Block, offset: int, length: int) -> memoryview:
         """`length` bytes of a block that is not held. Raises CloudUnreachable, CloudDamaged, UnknownBlock."""
+        await self._started.wait()
         place = self._locate(block.number)
         flight = self._flights.get((place.pack, place.offset))
         if flight is None:
@@ -103,12 +107,18 @@ class Fetching:
             raise flight.error
         assert flight.plain is not None
         data = flight.plain[place.start : place.start + block.length]
-        if block_id(self._block_key, data) != block.block_id:
+        if not self.is_right(block, data):
             raise CloudDamaged(f"block {block.number} in the store is not what its id says")
         return data[offset : offset + length]
 
+    def is_right(self, block: Block, data: Buffer) -> bool:
+        """Whether these are the bytes that the block's id names. For a thread as well."""
+        return block_id(self._block_key, data) == block.block_id
+
     def bring(self, numbers: Iterable[int]) -> list[trio.Event]:
         """Fetch these blocks ahead of their use. Returns what to wait for, to know that all have come or failed."""
+        if self._nursery is None:
+            return []
         wanted: dict[tuple[int, int], Location] = {}
         waits: list[trio.Event] = []
         for number in numbers:

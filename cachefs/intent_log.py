@@ -61,6 +61,15 @@ def boot_id() -> bytes:
     return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
 
 
+def boot_of(path: Path) -> bytes:
+    """The boot under which a log was begun; empty when there is no such log."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER.size)[-16:]
+    except FileNotFoundError:
+        return b""
+
+
 class IntentLog:
     """One open log file, appended to by the core."""
 

@@ -7,6 +7,7 @@ the sign that a sync failed              intents run again up to the last mark, 
 intents of a cut that never happened     removed: they hold nothing that was acknowledged
 bytes above a segment's bump pointer     cut off: no row names them
 entries of the free queue                punched, once the cut made here is durable
+fetched bytes, after another boot        doubted: compared with their ids before they are used
 page sums, unless the drive was closed   those of pages that could have been written since the last cut are forgotten
 """
 
@@ -16,13 +17,14 @@ from pathlib import Path
 from cachefs.cache import Cache
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken
-from cachefs.intent_log import MARK, boot_id, read_records, replay
+from cachefs.intent_log import MARK, boot_id, boot_of, read_records, replay
 from cachefs.suspects import suspects_of
 from cachefs.syncs import DISTRUST
 
 log = logging.getLogger(__name__)
 
 
+DOUBTED = "doubted"  # local counter: what was fetched to segments up to this number was not synced before a power loss
 CLOSED = "closed"  # local counter: the number of the cut after which nothing more was done
 
 
@@ -51,11 +53,14 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     cache.blocks.load()
     if count:
         cache.segments.recount()
+    if boot_of(directory / f"{cut}.log") != boot_id():
+        cache.local_counters.raise_to(DOUBTED, cache.local_counters.last("segment"))
+    cache.blocks.doubted = cache.local_counters.last(DOUBTED)
     try:
         for path in directory.glob("*.log"):
             if int(path.stem) > cut:
                 disk.unlink(path)
-        cache.segments.load(suspects)
+        cache.segments.load(suspects, cache.blocks.doubted)
         for segment, offset, data in carried:
             cache.segments.rewrite(segment, offset, data)
     except OSError as error:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import apsw
 import trio
 
-from cachefs.cache import Cache, first_wrong
+from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, UnknownBlock
-from cachefs.segments import Segment
+from cachefs.places import first_wrong
+from cachefs.segments import PRECIOUS, Segment
 from cachefs.sums import PAGE_BYTES, page_sums
 
 BATCH_ROWS = 64
@@ -38,7 +39,7 @@ class Place(NamedTuple):
 
     @property
     def pages(self) -> tuple[int, int]:
-        """The bytes of the segment that its pages have sums of; as `cachefs.cache.pages_of`."""
+        """The bytes of the segment that its pages have sums of; as `cachefs.places.pages_of`."""
         end = self.offset + self.length
         is_last_own = (self.offset + self.capacity) % PAGE_BYTES == 0
         return self.offset - self.offset % PAGE_BYTES, end if is_last_own else end + -end % PAGE_BYTES
@@ -77,7 +78,12 @@ class Scrub:
         cache, sums = self._cache, self._cache.segments.sums
         lease = cache.segments.free_queue.lease()
         try:
-            held = [(place, segment) for place in batch if (segment := cache.segments.find(place.segment)) is not None]
+            held = [
+                (place, segment)
+                for place in batch
+                if (segment := cache.segments.find(place.segment)) is not None
+                and (segment.family == PRECIOUS or segment.number > cache.blocks.doubted)  # or its reader compares it
+            ]
             for place, segment in held:
                 await cache.load_sums(segment, *place.pages)
             before = sums.forgotten

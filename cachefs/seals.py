@@ -52,8 +52,6 @@ class Seals:
         """Hears of every new SEALED block."""
         self.evicted: Callable[[int], None] = lambda block: None
         """Hears of every block that is not held any more."""
-        self.suspects: set[int] = set()
-        """SEALED blocks of which a page was found damaged: they satisfy no dedupe, new bytes take their place (T20)."""
 
     def find(self, block_id: bytes) -> int | None:
         """The SEALED block of this id, if there is one. Rows in memory must have been written."""
@@ -99,7 +97,7 @@ class Seals:
     def evict(self, block: Block) -> None:
         """The caller knows that a durable pack has the block, and by a durable commit (I14). Its place is freed."""
         self._database.write("DELETE FROM residency WHERE block = ?", (block.number,))
-        self._segments.free(block.segment, block.offset, block.capacity)
+        self._segments.free(block.home, block.offset, block.capacity)
         self._blocks.held -= 1
         self._blocks.forget(block.number)
         self.evicted(block.number)

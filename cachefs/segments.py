@@ -75,10 +75,10 @@ class Segments:
         self._filling: dict[int, Segment] = {}
         self._grown: list[Segment] = []  # beyond what their rows say
 
-    def load(self, suspects: Suspects | None = None) -> None:
+    def load(self, suspects: Suspects | None = None, doubted: int = 0) -> None:
         """Open the files that the rows name and cut off what lies above their bump pointers. Once, at start.
 
-        `suspects`: the page sums not to believe.
+        `suspects`: the page sums not to believe; nor are those of cache segments up to number `doubted`.
         """
         ending = self.free_queue.load()
         for number, family, bump, live in self._database.rows("SELECT segment, family, bump, live FROM segments"):
@@ -91,6 +91,8 @@ class Segments:
             self._disk.truncate(fd, bump)
             self._open[number] = segment = Segment(number, family, fd, bump, live, is_new=False)
             self._load_sums(segment, suspects, is_ending=number in ending)
+            if family == CACHE and number <= doubted:
+                self.sums.forget_chunks(number, (), 0)
             # After the death of the core alone, rows come back whose bytes and names are in the page cache and were
             # never synced. The first cut must not commit those rows without them (I6).
             segment.unsynced = self.directory_dirty = True

@@ -58,6 +58,7 @@ class Tier:
             Eviction(),
             self._used_bytes,
             cache.budget.most_bytes,
+            cache.budget.is_short,
         )
         catalog.read_block = self._read_block
         catalog.when_unsent = self.uploader.wake
@@ -67,6 +68,8 @@ class Tier:
         cache.seals.evicted = self.evicting.gone
         cache.blocks.dropped = self._dropped
         cache.fetching = self.fetching
+        cache.evicting = self.evicting
+        cache.budget.has_store = True
         cache.budget.evictable = lambda: self.evicting.evictable_bytes
         cache.cuts.is_space_short = lambda: cache.budget.is_short() or self.evicting.is_over()
 

@@ -19,6 +19,7 @@
     ├── NoSpace             full; nothing was changed
     ├── DataLost            bytes cannot be served as good
     │   ├── Damaged         a page of a file is not what was written; the other pages are good
+    │   ├── OutOfReach      the bytes lie in the cloud store, which gives no answer, or a wrong one
     │   └── Moved           the extents that were looked up are out of date: the bytes lie elsewhere
     └── Refused             a restore or undo was not done, with the reason; nothing was changed
 
@@ -96,6 +97,10 @@ class NoSpace(VfsError):
 
 class DataLost(VfsError):
     """Bytes cannot be served as good."""
+
+
+class OutOfReach(DataLost):
+    """The bytes lie in the cloud store, and could not be had now."""
 
 
 class Moved(DataLost):

@@ -17,11 +17,12 @@ from typing import NamedTuple
 import trio
 
 from cachefs.blocks import MAX_BLOCK_BYTES, Block
-from cachefs.cache import INLINE_BYTES, Cache
-from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
+from cachefs.cache import Cache
+from cachefs.errors import BytesDamaged, NotHere, StorageFull, UnknownBlock
+from cachefs.places import INLINE_BYTES
 from vfs.contents import Contents
 from vfs.epochs import Epochs
-from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, Moved, NoSpace, VfsError
+from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, Moved, NoSpace, OutOfReach, VfsError
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.inodes import Inode, Inodes
 from vfs.resting import Resting
@@ -65,11 +66,13 @@ class Files:
         if offset >= end or inode.content is None:
             return bytes(max(0, end - offset))
         try:
-            return await self.read_pieces(self._contents.pieces(inode.content, offset, end), offset, end)
+            return await self._read_now(inode, offset, end)
         except Moved:  # what was to be fetched died meanwhile, because it was written anew
-            if inode.content is None:
-                return bytes(end - offset)
-            return await self.read_pieces(self._contents.pieces(inode.content, offset, end), offset, end)
+            return await self._read_now(inode, offset, end)
+
+    async def _read_now(self, inode: Inode, offset: int, end: int) -> bytes | bytearray:
+        pieces = self._contents.pieces(inode.content, offset, end) if inode.content is not None else []
+        return await self.read_pieces(pieces, offset, end)
 
     async def read_pieces(self, pieces: list[Piece], offset: int, end: int) -> bytes | bytearray:
         """The bytes [offset, end) that `pieces` cover; holes are zeros. Raises DataLost."""
@@ -77,6 +80,8 @@ class Files:
         try:
             # All blocks are found before the first await: afterwards their rows may go, but not their bytes (T4).
             blocks = [self._cache.blocks.get(piece.block) for piece in pieces]
+            if len(blocks) > 1:
+                self._cache.bring(blocks)
             if len(pieces) == 1 and pieces[0].start == offset and pieces[0].length == end - offset:
                 return await self._read_piece(blocks[0], pieces[0])
             result = bytearray(end - offset)
@@ -88,10 +93,14 @@ class Files:
             raise damaged(error, pieces) from error
         except UnknownBlock as error:
             raise Moved(str(error)) from error
+        except NotHere as error:
+            raise OutOfReach(str(error)) from error
         finally:
             self._cache.segments.free_queue.release(lease)
 
     async def _read_piece(self, block: Block, piece: Piece) -> bytes | bytearray:
+        if block.block_id is not None and self._cache.evicting is not None:
+            self._cache.evicting.touched(block.number)
         data = self._cache.read_nowait(block, piece.offset, piece.length)
         return data if data is not None else await self._cache.read(block, piece.offset, piece.length)
 
@@ -106,6 +115,8 @@ class Files:
             return 0
         if offset + len(data) > MAX_FILE_BYTES:
             raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
+        if self._cache.evicting is not None:
+            await self._cache.before_write(len(data))
         self.admit(len(data))
         gate = self._cache.cuts.gate
         if gate.is_closed:

@@ -361,7 +361,7 @@ class Sealing:
             if cut.block_id is None:  # the uncertain end of a run: it stays OPEN, in its copy
                 assert copy is not None
                 number = copy.number
-            elif (known := fresh.get(cut.block_id) or seals.find(cut.block_id)) and known not in seals.suspects:
+            elif (known := fresh.get(cut.block_id) or seals.find(cut.block_id)) and known not in self._cache.suspects:
                 number = known
                 if copy is not None:
                     self._cache.blocks.drop(copy.number)
@@ -392,4 +392,4 @@ class Sealing:
         self._contents.forget_windows(repoint(self._cache.database, suspect, [Target(0, length, number, 0)]))
         self._cache.blocks.drop(suspect)
         self._cache.blocks.flush()  # its id is free for the new one
-        self._cache.seals.suspects.discard(suspect)
+        self._cache.suspects.discard(suspect)

@@ -23,6 +23,7 @@ from kit.sqlite_files import watched
 
 from cachefs.cut import CutPolicy
 from cachefs.disk import Disk, RealDisk
+from cachefs.tier import Cloud
 from vfs.sealing import Names
 from vfs.state import make_state
 
@@ -219,17 +220,19 @@ async def losing_drive(
     plan: FaultPlan | None = None,
     over: Callable[[Disk], Disk] = _itself,
     names: Names | None = None,
+    cloud: Cloud | None = None,
 ) -> AsyncIterator[tuple[DriveBuilder, LosingDisk]]:
     """A running drive all of whose files lie on a losing disk; `over` puts another disk between the two.
 
-    With `names`, files that come to rest are sealed.
+    With `names`, files that come to rest are sealed; with `cloud`, sent.
     """
     clock = FakeClock()
     make_state(state, clock, UID, GID)
     disk = LosingDisk(state)
     with pytest.MonkeyPatch.context() as patch, watched(f"losing {state}", disk, plan) as vfs:
         follow_boots(patch, disk)
-        async with DriveBuilder(state, disk=over(disk), clock=clock, policy=policy, vfs=vfs, names=names) as built:
+        builder = DriveBuilder(state, disk=over(disk), clock=clock, policy=policy, vfs=vfs, names=names, cloud=cloud)
+        async with builder as built:
             yield built, disk
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 import trio
 from kit.damage import flip
+from kit.disk_journal import synced
 from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.drive_keys import drive_keys
 from kit.inline_threads import inline_threads
+from kit.losing_disk import losing_drive
 from trio.testing import MockClock
 
-from cachefs.errors import CloudUnreachable
 from cachefs.tier import Cloud
 from cloud_tier.errors import StoreUnavailable
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_store import Buffer, Pace
 from vfs.check import check
+from vfs.errors import NoSpace, OutOfReach
 from vfs.sealing import Names
 
 KEYS = drive_keys()
@@ -184,7 +186,7 @@ async def test_offline_is_a_state(virtual_time: MockClock, built: DriveBuilder, 
     inode = built.inode("cold")
     for _ in range(2):
         began = trio.current_time()
-        with pytest.raises(CloudUnreachable):
+        with pytest.raises(OutOfReach):
             await built.drive.files.read(inode, 0, 100)
         assert trio.current_time() - began < 1
     assert built.drive.tier.uploader.statistics().trouble is not None
@@ -193,6 +195,54 @@ async def test_offline_is_a_state(virtual_time: MockClock, built: DriveBuilder, 
     await trio.sleep(10)
     assert await built.read("cold") == noise(1, 50_000)
     assert built.drive.tier.uploader.statistics().trouble is None
+
+
+async def test_the_cache_keeps_to_its_budget(virtual_time: MockClock, built: DriveBuilder, store: CountedStore) -> None:
+    built.drive.cache.budget.limit_bytes = 4 << 20
+    most = 0
+    for number in range(40):
+        await built.write(f"{number}", noise(number, 500_000))
+        most = max(most, built.drive.cache.segments.allocated_bytes())
+        await trio.sleep(2)
+        built.clock.advance(2)
+    await built.drive.flush()
+    await trio.sleep(5)
+    assert most <= 5 << 20
+    assert built.drive.cache.segments.allocated_bytes() <= 4 << 20
+    for number in range(40):
+        assert await built.read(f"{number}") == noise(number, 500_000)
+        await trio.sleep(1)
+        assert built.drive.cache.segments.allocated_bytes() <= 5 << 20
+
+
+@pytest.mark.expected_log(r"cloud_tier.uploader: The cloud store cannot be reached")
+async def test_without_a_line_writers_slow_down_and_then_get_no_space(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    built.drive.cache.budget.limit_bytes = 4 << 20
+    store.is_offline = True
+    times: list[float] = []
+
+    async def fill() -> None:
+        while True:
+            began = trio.current_time()
+            await built.write(f"{len(times)}", noise(len(times), 100_000))
+            times.append(trio.current_time() - began)
+            await trio.sleep(2)
+            built.clock.advance(2)
+
+    with pytest.raises(NoSpace):
+        await fill()
+    assert 20 < len(times) < 32
+    assert max(times[:10]) < 0.01
+    assert times[-1] > 0.03
+    for number in range(len(times)):
+        assert await built.read(f"{number}") == noise(number, 100_000)
+    store.is_offline = False
+    await trio.sleep(120)
+    built.clock.advance(2)
+    await built.write("more", noise(50, 100_000))
+    await built.drive.flush()
 
 
 async def test_readers_of_one_block_share_one_request(
@@ -220,3 +270,78 @@ async def test_damaged_cached_page_is_fetched_again(
     assert store.gets == 1
     assert await built.read("a") == noise(1, 4096)
     assert built.drive.cache.statistics()["damaged_pages"] == 0
+
+
+async def test_fetched_bytes_that_a_power_loss_took_are_fetched_again(
+    virtual_time: MockClock, tmp_path: Path, store: CountedStore
+) -> None:
+    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as (built, disk):
+        await built.write("a", noise(1, 60_000))
+        await built.drive.flush()
+        await drop(built)
+        assert await built.read("a") == noise(1, 60_000)
+        await built.cut()
+        gets = store.gets
+        await built.restart(crash=True)
+        assert await built.read("a") == noise(1, 60_000)
+        assert store.gets == gets, "the core alone died: what was fetched is in the page cache"
+        await built.restart(crash=True, between=lambda: disk.power_loss(synced))
+        assert await built.read("a") == noise(1, 60_000)
+        assert store.gets > gets
+        await built.restart()
+        assert await built.read("a") == noise(1, 60_000)
+
+
+async def test_bytes_are_not_evicted_before_the_catalog_is_durable(
+    virtual_time: MockClock, tmp_path: Path, store: CountedStore
+) -> None:
+    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as (built, disk):
+        for number in range(10):
+            await built.write(f"{number}", noise(number, 60_000))
+            await built.drive.sealing.seal_all()
+            await built.fsync()
+            await built.drive.tier.uploader.flush()
+            await drop(built)
+            await built.restart(crash=True, between=lambda: disk.power_loss(synced))
+            for earlier in range(number + 1):
+                assert await built.read(f"{earlier}") == noise(earlier, 60_000)
+        built.drive.cuts.log()
+        assert check(built.drive.database, built.state / "segments")[0] == []
+
+
+class DyingStore(CountedStore):
+    """The core dies at a put: before the object is there, or after it."""
+
+    def __init__(self, *, is_stored: bool) -> None:
+        super().__init__()
+        self.is_stored = is_stored
+        self.reached = trio.Event()
+        self.is_dying = True
+
+    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
+        if self.is_dying:
+            if self.is_stored:
+                await super().put(name, body, if_absent=if_absent, pace=pace)
+            self.reached.set()
+            await trio.sleep_forever()
+        await super().put(name, body, if_absent=if_absent, pace=pace)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_an_upload_that_the_core_did_not_survive_is_made_anew_under_another_name(
+    virtual_time: MockClock, tmp_path: Path, is_stored: bool
+) -> None:
+    store = DyingStore(is_stored=is_stored)
+    async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as built:
+        await built.write("a", noise(1, 60_000))
+        built.close_point()
+        await store.reached.wait()
+        await built.restart(crash=True)
+        store.is_dying = False
+        await built.drive.flush()
+        states = built.drive.database.rows("SELECT state FROM packs ORDER BY pack")
+        assert states == [(3,), (2,)]
+        await drop(built)
+        assert await built.read("a") == noise(1, 60_000)
+        names = [info.name for info in (await store.list_page("packs/")).objects]
+        assert len(names) == 1 + is_stored
