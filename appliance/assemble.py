@@ -26,6 +26,7 @@ from vfs.check import check
 from vfs.damage import hits
 from vfs.drive import Drive
 from vfs.past import Query
+from vfs.sealing import Names
 
 LEAST_FREE_BYTES = 64 << 20
 MOST_NAMED = 100  # damaged pages whose files are looked up
@@ -51,8 +52,11 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def open_drive(state: Path, config: Config) -> Drive:
-    """Open the drive and recover. Raises StateMissing, OtherVersion, Damaged, DiskFull."""
+async def open_drive(state: Path, config: Config, names: Names | None = None) -> Drive:
+    """Open the drive and recover; without `names` nothing is made ready for the store.
+
+    Raises StateMissing, OtherVersion, Damaged, DiskFull.
+    """
     require_space(state)
     allow_open_files()
     policy = CutPolicy(config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes)
@@ -62,6 +66,7 @@ async def open_drive(state: Path, config: Config) -> Drive:
             policy=policy,
             limit_bytes=budget_bytes(state, config.cache.budget),
             size_bytes=config.drive.size_bytes,
+            names=names,
         )
 
 

@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from appliance.commands import cache, snapshot
+from appliance.commands import cache, keys, snapshot
 from appliance.commands.doctor import doctor
 from appliance.commands.fsck import fsck
 from appliance.commands.init import init
@@ -50,6 +50,7 @@ for command in (init, serve, mount, status, versions, restore, jobs, fsck, scrub
 app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(cache.app, name="cache")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

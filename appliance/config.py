@@ -7,21 +7,31 @@ typing error must not quietly mean the default.
 The tree is plain dataclasses, not pydantic: the sentences are our own, and every command reads it.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from appliance.durable import write_durably
 from appliance.errors import ConfigInvalid
-from cachefs.disk import Disk
+from cloud_tier.timetable import Limits, Rule, Timetable, parse_rule
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 SIZE_RULE = 'a size such as 1048576, "64 MiB" or "10 TiB"'
+RATE_RULE = '"" for no limit, or bytes per second of at least 16 KiB, such as "2 MiB"'
+RULES_RULE = (
+    'a list such as [{when = "mon-fri 8-18", up = "1 MiB", down = "4 MiB"}]: days, hours from 0 to 24, '
+    "and bytes per second of at least 16 KiB; a direction left out has no limit"
+)
+URL_RULE = (
+    '"" for the folder STATE/store, or file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=…&region=…, without credentials'
+)
 LEVELS = ("debug", "info", "warning", "error")
+LOCAL_TIME = Path("/etc/localtime")
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,31 @@ class Budget:
 class DriveConfig:
     size_bytes: int = 10 * 2**40
     """What statfs reports as total."""
+    time_zone: str = ""
+    """The office's, as IANA names it; "" is the machine's."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The office's clock."""
+        if self.time_zone or not LOCAL_TIME.exists():
+            return ZoneInfo(self.time_zone or "UTC")
+        with LOCAL_TIME.open("rb") as file:
+            return ZoneInfo.from_file(file, "localtime")
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Where the drive's bytes go, and how fast (bytes per second, None: as fast as it goes)."""
+
+    url: str = ""
+    """As `cloud_tier.store_url` reads it; "" is the folder `store` in the state directory."""
+    up: int | None = None
+    down: int | None = None
+    rules: tuple[Rule, ...] = ()
+    """The first that fits counts; else `up` and `down` do."""
+
+    def timetable(self, zone: ZoneInfo) -> Timetable:
+        return Timetable(zone, self.rules, Limits(self.up, self.down))
 
 
 @dataclass(frozen=True)
@@ -70,6 +105,7 @@ class LogConfig:
 @dataclass(frozen=True)
 class Config:
     drive: DriveConfig = field(default_factory=DriveConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     cuts: CutsConfig = field(default_factory=CutsConfig)
     mount: MountConfig = field(default_factory=MountConfig)
@@ -81,6 +117,13 @@ DEFAULT_TEXT = """\
 
 [drive]
 size = "10 TiB"             # what programs see as the drive's size
+time_zone = ""              # the office's, such as "Europe/Berlin"; "" is the machine's
+
+[store]
+url = ""                    # file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=…; "" is the folder STATE/store
+up = ""                     # most bytes sent per second, such as "2 MiB"; "" is no limit
+down = ""                   # most bytes fetched per second
+rules = []                  # other limits by the hour: [{when = "mon-fri 8-18", up = "1 MiB", down = "4 MiB"}]
 
 [cache]
 budget = "80%"              # local bytes: a share of the disk's free space at init, or a size
@@ -137,10 +180,10 @@ def parse_config(text: str) -> Config:
     return config
 
 
-def write_default_config(path: Path, disk: Disk) -> None:
-    """Writes the commented defaults; an existing file is left alone."""
-    if not path.exists():
-        write_durably(disk, path, DEFAULT_TEXT)
+def default_text(store_url: str = "") -> str:
+    """What `init` writes for a store at this address."""
+    line = f"url = {json.dumps(store_url, ensure_ascii=False):22}"  # a TOML string escapes as a JSON string does
+    return DEFAULT_TEXT.replace('url = ""                    ', line, 1)
 
 
 def parse_size(value: object) -> int:
@@ -196,13 +239,64 @@ def _level(value: object) -> str:
     return str(value)
 
 
+def _zone(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    try:
+        ZoneInfo(value or "UTC")
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError from error
+    return value
+
+
+def _store_url(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    if value:
+        # Here, because most commands can do without trio.
+        from cloud_tier.errors import StoreMisconfigured
+        from cloud_tier.store_url import parse_store_url
+
+        try:
+            parse_store_url(value)
+        except StoreMisconfigured as error:
+            raise ValueError from error
+    return value
+
+
+def _rate(value: object) -> int | None:
+    return Limits(None if value == "" else parse_size(value)).up
+
+
+def _rules(value: object) -> tuple[Rule, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    rules = []
+    for each in value:
+        if not isinstance(each, dict) or not {"when"} <= each.keys() <= {"when", "up", "down"}:
+            raise ValueError
+        if not isinstance(each["when"], str):
+            raise ValueError
+        rules.append(parse_rule(each["when"], Limits(_rate(each.get("up", "")), _rate(each.get("down", "")))))
+    return tuple(rules)
+
+
 def _listed(names: Mapping[str, Any]) -> str:
     return ", ".join(names)
 
 
 # table → key → (attribute, what is allowed, parser that raises ValueError)
 _KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
-    "drive": {"size": ("size_bytes", SIZE_RULE, _positive_size)},
+    "drive": {
+        "size": ("size_bytes", SIZE_RULE, _positive_size),
+        "time_zone": ("time_zone", '"" for the machine\'s, or a name such as "Europe/Berlin"', _zone),
+    },
+    "store": {
+        "url": ("url", URL_RULE, _store_url),
+        "up": ("up", RATE_RULE, _rate),
+        "down": ("down", RATE_RULE, _rate),
+        "rules": ("rules", RULES_RULE, _rules),
+    },
     "cache": {"budget": ("budget", 'a share such as "80%" (up to 100%) or a size of at least "64 MiB"', _budget)},
     "cuts": {
         "period_s": ("period_s", "a number of seconds from 0.1 to 60", _period),

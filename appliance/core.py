@@ -1,6 +1,7 @@
 """The core process: start and stop order of everything that serves the mount.
 
-    start   lock and recover the state · mount · background work · companion · control socket · ready
+    start   (locked, keys opened) recover the state · look for the store · mount · background work · companion ·
+            control socket · ready
     stop    (SIGTERM, SIGINT, or somebody unmounted) control socket · unmount while still serving · last cut · unlock
 
 A failed sync or a rolled-back transaction ends the core at once: the mount is taken away, what was acknowledged is in
@@ -23,9 +24,11 @@ from appliance.config import Config
 from appliance.control.server import serve_control
 from appliance.errors import NoFuse
 from appliance.exit_codes import ExitCode
+from appliance.keys import Keys
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
+from appliance.store_link import StoreLink, store_url
 from cachefs.errors import RowsDamaged, StorageBroken
 from vfs.fuse.mount import Mount, mounted
 
@@ -36,26 +39,29 @@ SWITCH_INTERVAL_S = 0.0005
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
-def run_core(state: Path, mount: Path, config: Config) -> int:
+def run_core(state: Path, mount: Path, config: Config, keys: Keys) -> int:
     """Serve the drive until told to stop. Returns the exit code. Raises ApplianceError."""
     for number in STOPPING:
         # What comes after trio has stopped listening must not end the process before its last cut.
         signal.signal(number, lambda *_: None)
-    return trio.run(_core, StatePlaces(state), mount, config)
+    return trio.run(_core, StatePlaces(state), mount, config, keys)
 
 
-async def _core(places: StatePlaces, path: Path, config: Config) -> int:
+async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> int:
     check_fuse()
     with trio.open_signal_receiver(*STOPPING) as signals:
-        drive = await open_drive(places.state, config)
+        drive = await open_drive(places.state, config, keys.names)
+        link = StoreLink.to(store_url(places, config), config, drive.clock, keys)
         favour_loop()
         try:
+            await link.look()
             async with mounted(drive, path, is_polling=config.mount.polling) as mount:
-                return await _serve(mount, places, signals)
+                return await _serve(mount, link, places, signals)
         except RuntimeError as error:
             raise NoFuse(f"the kernel refused the mount ({error})") from error
         finally:
             await drive.close()
+            await link.aclose()
 
 
 def check_fuse() -> None:
@@ -80,16 +86,17 @@ def favour_loop() -> None:
     gc.set_threshold(50_000, 20, 500)
 
 
-async def _serve(mount: Mount, places: StatePlaces, signals: AsyncIterator[int]) -> int:
+async def _serve(mount: Mount, link: StoreLink, places: StatePlaces, signals: AsyncIterator[int]) -> int:
     code = 0
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_unmounted, mount, nursery.cancel_scope)
             nursery.start_soon(_stop_on_signal, mount, signals)
             nursery.start_soon(mount.drive.run)
+            nursery.start_soon(link.run)
             await nursery.start(mount.flusher.run)
             set_read_ahead(mount.path, READ_AHEAD_KIB)
-            service = CoreService(mount)
+            service = CoreService(mount, link)
             await nursery.start(service.run)
             await nursery.start(partial(serve_control, service, places.control_socket, core_uid=os.geteuid()))
             log.info("mounted at %s", mount.path)

@@ -1,4 +1,4 @@
-"""Small files and folders of the state directory that must outlive a power loss: the layout, the configuration.
+"""Small files and folders of the state directory that must outlive a power loss: layout, configuration, keys.
 
 Owns one promise: after a power loss at any moment such a file is the old one, the new one, or not there; never empty,
 never half. Without it, a drive made seconds before the lights went out had an empty `layout`, and was refused as one of
@@ -10,14 +10,14 @@ from pathlib import Path
 from cachefs.disk import Disk
 
 
-def write_durably(disk: Disk, path: Path, text: str) -> None:
-    """Make `path` hold `text`, now and after a power loss. Raises OSError."""
+def write_durably(disk: Disk, path: Path, text: str | bytes) -> None:
+    """Make `path`, for its owner alone, hold `text`, now and after a power loss. Raises OSError."""
     draft = path.with_name(path.name + ".new")
     if draft.exists():
         disk.unlink(draft)
     fd = disk.open(draft, create=True)
     try:
-        disk.pwrite(fd, text.encode(), 0)
+        disk.pwrite(fd, text.encode() if isinstance(text, str) else text, 0)
         disk.sync(fd)
     finally:
         disk.close(fd)

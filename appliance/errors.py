@@ -10,6 +10,9 @@
     ├── NoRights               no_rights        the caller may not do that
     ├── DiskFull               disk_full        retry when there is space
     ├── DiskRefused            unexpected       the disk refused an I/O; retry, it may heal
+    ├── Locked                 locked           nothing at hand opens the drive
+    ├── PassphraseRefused      usage            a passphrase cannot be had, or is too weak
+    ├── CloudRefused           by its cause     what `cloud_tier` refused (`appliance.cloud_errors` has the table)
     └── MountPointUnusable     refused          something is in the way at the mount point
 
 `code` is a word of `exit_codes`. The text says what happened, what still works or was left alone, and what to do.
@@ -18,13 +21,12 @@ table says so.
 """
 
 from pathlib import Path
-from typing import ClassVar
 
 
 class ApplianceError(Exception):
     """A foreseen reason why the work cannot be done. `str()` is the sentence for a person."""
 
-    code: ClassVar[str] = "unexpected"
+    code: str = "unexpected"
 
     @property
     def message(self) -> str:
@@ -134,6 +136,26 @@ class DiskRefused(ApplianceError):
             "directory; look at the machine's disk (`dmesg`, `smartctl`) and start again."
         )
         self.what = what
+
+
+class Locked(ApplianceError):
+    """Nothing at hand opens the drive."""
+
+    code = "locked"
+
+
+class PassphraseRefused(ApplianceError):
+    """A passphrase cannot be had, or is too weak."""
+
+    code = "usage"
+
+
+class CloudRefused(ApplianceError):
+    """What `cloud_tier` refused, with the word for it."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class MountPointUnusable(ApplianceError):

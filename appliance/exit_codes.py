@@ -26,6 +26,9 @@ class ExitCode(IntEnum):
     NO_FUSE = 11
     FINDINGS = 12
     READ_ONLY = 13
+    OFFLINE = 14
+    STORE_REFUSED = 15
+    LOCKED = 16
 
 
 MEANINGS = MappingProxyType(
@@ -44,6 +47,9 @@ MEANINGS = MappingProxyType(
         ExitCode.NO_FUSE: "the kernel's FUSE or its helper program cannot be used",
         ExitCode.FINDINGS: "the check found something",
         ExitCode.READ_ONLY: "the drive is read-only at present",
+        ExitCode.OFFLINE: "the cloud store cannot be reached at present",
+        ExitCode.STORE_REFUSED: "the cloud store refuses, is full, or is not what it should be",
+        ExitCode.LOCKED: "passphrase, kit or key file do not open the drive",
     }
 )
 

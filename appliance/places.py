@@ -12,8 +12,10 @@ from pathlib import Path
 
 from appliance.errors import NoRights, OtherVersion, StateMissing
 
-LAYOUT = 1
+LAYOUT = 2
 """On disk: do not change what a number means."""
+LAYOUT_WITHOUT_KEYS = 1
+"""Of drives made before there were stores; the next start gives them one (`appliance.making`)."""
 STATE_VARIABLE = "HYBRID_DRIVE_STATE"
 SYSTEM_STATE = Path("/var/lib/hybrid-drive")
 SYSTEM_MOUNT = Path("/srv/drive")
@@ -35,6 +37,31 @@ class StatePlaces:
     def layout(self) -> Path:
         """The number of this layout, as text. `init` writes it last: without it there is no drive, or half of one."""
         return self.state / "layout"
+
+    @property
+    def key_file(self) -> Path:
+        """What opens the drive at a start that nobody attends. `--no-keyfile`: not there."""
+        return self.state / "key"
+
+    @property
+    def key_ring(self) -> Path:
+        """The newest key ring that this machine has seen, as it lies in the store."""
+        return self.state / "key-ring"
+
+    @property
+    def drive_header(self) -> Path:
+        """The header of the drive, as it lies in the store."""
+        return self.state / "drive-header"
+
+    @property
+    def kit_file(self) -> Path:
+        """Where the recovery kit is left when nobody watches; to be printed and taken away."""
+        return self.state / "recovery-kit.txt"
+
+    @property
+    def store(self) -> Path:
+        """The store of a drive whose configuration names none."""
+        return self.state / "store"
 
     @property
     def run(self) -> Path:
@@ -89,8 +116,16 @@ def require_drive(places: StatePlaces) -> None:
         raise StateMissing(places.state) from error
     except PermissionError as error:
         raise NoRights(f"look into the state directory {places.state}") from error
-    if found != str(LAYOUT):
+    if found not in (str(LAYOUT), str(LAYOUT_WITHOUT_KEYS)):
         raise OtherVersion(places.state, found, LAYOUT)
+
+
+def lacks_keys(places: StatePlaces) -> bool:
+    """Whether the drive there was made before there were stores and keys."""
+    try:
+        return places.layout.read_text().strip() == str(LAYOUT_WITHOUT_KEYS)
+    except OSError:
+        return False
 
 
 def is_clone(directory: Path) -> bool:

@@ -31,7 +31,9 @@ from appliance.control.protocol import (
     Status,
     Version,
 )
+from appliance.key_verbs import KeyVerbs
 from appliance.loop_watch import LoopWatch
+from appliance.store_link import StoreLink
 from appliance.when import Unresolved, resolve_when
 from vfs import diff, errors, jobs, restore, snapshots, versions
 from vfs.actors import Caller
@@ -53,8 +55,10 @@ def instant(ns: int) -> datetime:
 class CoreService:
     """The `DriveService` of a mounted drive."""
 
-    def __init__(self, mount: Mount) -> None:
+    def __init__(self, mount: Mount, link: StoreLink) -> None:
         self._mount = mount
+        self._link = link
+        self.keys = KeyVerbs(link.keys, link.store, link.url, mount.drive.clock)
         self._drive = mount.drive
         self._started = instant(mount.drive.clock.now_ns())
         self._watch = LoopWatch()
@@ -91,6 +95,7 @@ class CoreService:
             jobs_running=drive.jobs.running(),
             size_bytes=size,
             free_bytes=free,
+            store=self._link.status(),
         )
 
     async def cache_stats(self) -> CacheStats:

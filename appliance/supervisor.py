@@ -29,7 +29,14 @@ Answer = Literal["answers", "silent", "absent"]
 """To "how are you": it answered; it took the question and said nothing in time; there is nobody to ask."""
 
 _NEVER_AGAIN = frozenset(
-    {ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.OTHER_VERSION, ExitCode.DAMAGED, ExitCode.NO_RIGHTS}
+    {
+        ExitCode.USAGE,
+        ExitCode.NOT_FOUND,
+        ExitCode.OTHER_VERSION,
+        ExitCode.DAMAGED,
+        ExitCode.NO_RIGHTS,
+        ExitCode.LOCKED,
+    }
 )
 # These may be a leftover of the child before, once one has served; at the first start they are an answer.
 _NOT_AT_FIRST = frozenset({ExitCode.ALREADY_RUNNING, ExitCode.REFUSED, ExitCode.NO_FUSE})

@@ -9,6 +9,7 @@
     │   ├── StoreDenied          the store knows us not, or not for this
     │   ├── StoreMisconfigured   address, bucket, clock, certificate or disk are not what we need
     │   ├── StoreFull            no room left there
+    │   ├── StoreTaken           something lies there that is not this drive; nothing of it is touched
     │   ├── ObjectMissing        the store says that there is no such object: no proof, nothing is deleted for it
     │   ├── ObjectExists         create-only, and somebody was first
     │   └── RangeBeyondEnd       the object is shorter than what was asked for
@@ -27,6 +28,7 @@
         ├── KitDamaged           the kit was mistyped or is not whole; `where` names the group
         ├── RingDamaged          the key ring is not what a holder of the keys wrote
         ├── RingRolledBack       the key ring is older than the one seen before, or does not continue it
+        ├── NoSuchWrap           no wrap has this number
         ├── LastWrap             nobody could open the drive any more
         └── KeyFileRefused       the key file is missing, damaged, or readable by others
 
@@ -123,6 +125,13 @@ class StoreFull(StoreError):
         "What is on this machine can be used as ever, but nothing new reaches the cloud. "
         "Make room there, raise the quota, or keep fewer snapshots."
     )
+
+
+class StoreTaken(StoreError):
+    """There is another drive in the store, or something that is none."""
+
+    happened = "The store is not free for this drive"
+    advice = "Nothing was changed there; name an empty or a new place, or bring that drive back with `recover`."
 
 
 class ObjectMissing(StoreError):
@@ -222,6 +231,10 @@ class RingDamaged(KeysError):
 
 class RingRolledBack(KeysError):
     """The key ring is older than the one this machine has seen, or does not continue it."""
+
+
+class NoSuchWrap(KeysError):
+    """The ring has no wrap of this number."""
 
 
 class LastWrap(KeysError):

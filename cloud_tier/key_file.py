@@ -3,7 +3,7 @@
 It holds a wrap secret of its own (`WrapKind.MACHINE`), not the drive's keys: they come from the key ring, of which the
 state directory has a copy. So the file is written once, outlives every rotation, and no crash can leave it older than
 the ring; a stolen machine is revoked like a lost kit. Whoever can read the file has the drive, so it is refused unless
-only its owner can. With these functions the cloud tier touches the local disk; they are called before anything runs.
+only its owner can. Whoever makes it writes it durably, for its owner alone.
 """
 
 import os
@@ -14,29 +14,15 @@ from pathlib import Path
 
 from cloud_tier.errors import KeyFileRefused
 
-MODE = 0o600
 MOST_BYTES = 4096
 
 _TEXT = "hybrid-drive key file 1\nsecret {secret}\ncheck {check}\n"
 _PATTERN = re.compile(r"hybrid-drive key file (\d+)\nsecret ([0-9a-f]{64})\ncheck ([0-9a-f]{8})\n")
 
 
-def write_key_file(path: Path, secret: bytes) -> None:
-    """Make or replace the file; durable when this returns. Raises OSError."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
-    try:
-        os.write(fd, _TEXT.format(secret=secret.hex(), check=_check(secret)).encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def key_file_text(secret: bytes) -> str:
+    """What the file holds for this wrap secret."""
+    return _TEXT.format(secret=secret.hex(), check=_check(secret))
 
 
 def read_key_file(path: Path) -> bytes:

@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cloud_tier.errors import (
     EncodingFailed,
-    KeysError,
     LastWrap,
+    NoSuchWrap,
     RingDamaged,
     RingRolledBack,
     WrapRevoked,
@@ -105,15 +105,20 @@ class KeyRing:
     # --- opening ---
 
     def open_with_passphrase(self, passphrase: str) -> DriveKeys:
-        """Takes a tenth of a second and 64 MiB for each passphrase of the ring: for a thread.
+        """Raises what `secret_of` and `open_with_secret` raise, and takes as long."""
+        return self.open_with_secret(self.secret_of(passphrase))
 
-        Raises WrongPassphrase, WrapRevoked, RingDamaged.
+    def secret_of(self, passphrase: str) -> bytes:
+        """The wrap secret that this passphrase gives.
+
+        Takes a tenth of a second and 64 MiB for each passphrase of the ring: for a thread. Raises WrongPassphrase,
+        WrapRevoked.
         """
         for wrap in self.rows.wraps:
             if wrap.lock.kind is WrapKind.PASSPHRASE:
                 secret = wrap.lock.secret_of(passphrase)
                 if wrap.lock.is_opened_by(secret):
-                    return self._open(wrap, secret)
+                    return secret
         for lock in self.rows.revoked:
             if lock.kind is WrapKind.PASSPHRASE and lock.is_opened_by(lock.secret_of(passphrase)):
                 _say_revoked(lock)
@@ -217,11 +222,11 @@ class KeyRing:
     def revoke(self, keys: DriveKeys, number: int, now_ns: int) -> tuple["KeyRing", DriveKeys]:
         """The next ring, which this wrap does not open, and a new generation, which it never saw.
 
-        Raises KeysError when there is no such wrap, LastWrap when no person could open the drive any more.
+        Raises NoSuchWrap, LastWrap when no person could open the drive any more.
         """
         gone = [wrap.lock for wrap in self.rows.wraps if wrap.lock.number == number]
         if not gone:
-            raise KeysError(f"there is no wrap {number}; `hybrid-drive keys list` shows them")
+            raise NoSuchWrap(f"there is no wrap {number}; `hybrid-drive keys list` shows them")
         left = tuple(wrap for wrap in self.rows.wraps if wrap.lock.number != number)
         if not any(wrap.lock.kind is not WrapKind.MACHINE for wrap in left):
             raise LastWrap("that is the last passphrase or kit; add another one first, or nobody could open the drive")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cloud_tier.clock import Clock
-from cloud_tier.errors import StoreError
+from cloud_tier.errors import ObjectExists, ObjectMissing, RangeBeyondEnd, StoreError
 from cloud_tier.object_store import PAGE_OBJECTS, Buffer, ObjectStore, Pace, Page
 
 T = TypeVar("T")
@@ -34,6 +34,10 @@ class StoreStatistics:
     median_s: Mapping[str, float]
     """By kind of request; only what was answered without an error."""
     slowest_s: Mapping[str, float]
+    is_asked: bool
+    """Whether the store has answered, or failed to, since the start."""
+    trouble: StoreError | None
+    """Why the last request failed; None when it was answered, be it by "there is no such object"."""
 
 
 class Measuring:
@@ -46,6 +50,8 @@ class Measuring:
         self._errors: Counter[str] = Counter()
         self._latencies: dict[str, deque[float]] = {}
         self._up_bytes = self._down_bytes = 0
+        self._is_asked = False
+        self._trouble: StoreError | None = None
         self._recent: deque[tuple[float, int, int]] = deque()  # when, up, down
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
@@ -81,6 +87,8 @@ class Measuring:
             down_bytes_per_s=sum(down for _, _, down in self._recent) / RATE_S,
             median_s={kind: latencies[len(latencies) // 2] for kind, latencies in known.items()},
             slowest_s={kind: latencies[-1] for kind, latencies in known.items()},
+            is_asked=self._is_asked,
+            trouble=self._trouble,
         )
 
     async def _measured(self, kind: str, call: Callable[[], Awaitable[T]], count: int = 1) -> T:
@@ -90,7 +98,10 @@ class Measuring:
             result = await call()
         except StoreError as error:
             self._errors[type(error).__name__] += 1
+            self._is_asked = True
+            self._trouble = None if isinstance(error, ObjectMissing | ObjectExists | RangeBeyondEnd) else error
             raise
+        self._is_asked, self._trouble = True, None
         self._latencies.setdefault(kind, deque(maxlen=LATENCIES)).append(self._clock.monotonic_s() - begun_s)
         return result
 

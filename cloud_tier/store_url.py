@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from cloud_tier.clock import Clock
 from cloud_tier.dir_store import open_dir_store
 from cloud_tier.errors import StoreMisconfigured
+from cloud_tier.late_store import Late
 from cloud_tier.limiting import Limiting
 from cloud_tier.measuring import Measuring
 from cloud_tier.object_store import ObjectStore
@@ -122,7 +123,29 @@ async def open_store(
     `create` makes a new store in a folder that has none; a bucket must be there. Raises what
     `cloud_tier.dir_store.open_dir_store` and `cloud_tier.s3_store.open_s3_store` raise.
     """
-    measured = Measuring(await _open_bare(url, create), clock)
+    return _wrapped(await _open_bare(url, create), clock, timetable, policy, chance)
+
+
+def store_at(
+    url: StoreUrl,
+    clock: Clock,
+    *,
+    timetable: Timetable | None = None,
+    policy: RetryPolicy | None = None,
+    chance: random.Random | None = None,
+) -> OpenStore:
+    """As `open_store`, but the store is opened when it is first asked, so that nothing is raised here."""
+    return _wrapped(Late(lambda: _open_bare(url, create=False)), clock, timetable, policy, chance)
+
+
+def _wrapped(
+    bare: ObjectStore,
+    clock: Clock,
+    timetable: Timetable | None,
+    policy: RetryPolicy | None,
+    chance: random.Random | None,
+) -> OpenStore:
+    measured = Measuring(bare, clock)
     retried = Retrying(measured, policy, chance)
     if timetable is None or timetable.is_unlimited:
         return OpenStore(retried, measured, retried)

@@ -1,65 +1,91 @@
 """`hybrid-drive init`: make a drive."""
 
-import errno
-import os
-from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
 
-from appliance.commands.options import Json, State, places_of
+import typer
+
+from appliance.commands.options import AskPassphrase, Json, PassphraseFile, State, given_passphrase, places_of
 from appliance.commands.output import print_json
-from appliance.config import read_config, write_default_config
 from appliance.control.protocol import ControlProblem, Problem
-from appliance.durable import make_folder_durably, write_durably
-from appliance.errors import DiskFull, NoRights
-from appliance.lock import holding
-from appliance.places import LAYOUT, StatePlaces, is_made
-from cachefs.disk import Disk, RealDisk
+from appliance.errors import PassphraseRefused
+from appliance.passphrases import VARIABLE, ask_new, require_strong
+from appliance.places import is_made
+
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Where the drive's bytes go, encrypted: file:///FOLDER or s3://BUCKET/PREFIX?endpoint=…&region=…. "
+        "Default: the folder STATE/store.",
+        show_default=False,
+    ),
+]
+NoKeyFile = Annotated[
+    bool, typer.Option("--no-keyfile", help="Keep no key here: every start waits for a passphrase or a kit.")
+]
+KitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--kit-file",
+        metavar="F",
+        help="Write the recovery kit there instead of printing it; as a page for a browser if it ends in .html.",
+        readable=False,
+        show_default=False,
+    ),
+]
 
 
-def init(state: State = None, json: Json = False) -> None:
-    """Makes an empty drive in the state directory; refuses to touch one that is there."""
+def init(
+    state: State = None,
+    store: Store = "",
+    passphrase_file: PassphraseFile = None,
+    ask_passphrase: AskPassphrase = False,
+    no_keyfile: NoKeyFile = False,
+    kit_file: KitFile = None,
+    json: Json = False,
+) -> None:
+    """Makes an empty drive, its store and its keys, and prints the recovery kit; refuses where there is a drive.
+
+    With --json the kit goes to STATE/recovery-kit.txt unless --kit-file names another place.
+    """
     places = places_of(state)
     if is_made(places):
         message = f"There is a drive in {places.state} already; it was left alone. Name another place with --state."
         raise ControlProblem(Problem(code="exists", message=message))
-    make_drive(places)
+    passphrase = given_passphrase(passphrase_file)
+    if passphrase is None and ask_passphrase:
+        passphrase = ask_new()
+    if passphrase is not None:
+        require_strong(passphrase)
+    elif no_keyfile:
+        raise PassphraseRefused(
+            "Without a key file the drive opens with a passphrase only, and none was given: use --passphrase-file, "
+            f"${VARIABLE} or --ask-passphrase. Nothing was made."
+        )
+    import trio
+
+    from appliance.kits import kit_to, print_kit
+    from appliance.making import Wishes, make_drive
+
+    if json and kit_file is None:
+        kit_file = places.kit_file
+        places.state.mkdir(parents=True, exist_ok=True)
+    place = Path.cwd() / kit_file if kit_file is not None else None
+    wishes = Wishes(
+        give_kit=kit_to(place) if place is not None else print_kit,
+        store_url=store,
+        passphrase=passphrase,
+        key_file=not no_keyfile,
+    )
+    trio.run(make_drive, places, wishes)
     if json:
-        print_json({"state": str(places.state)})
+        print_json({"state": str(places.state), "kit_file": str(place)})
+        return
+    print(f"A drive was made in {places.state}.")
+    if place is not None:
+        print(f"Its recovery kit is in {place}: print it, keep it away from this machine, and delete the file.")
     else:
-        print(f"A drive was made in {places.state}.")
-        print(f"Start it with: hybrid-drive serve --state {places.state}")
-
-
-def make_drive(places: StatePlaces, disk: Disk | None = None, vfs: str | None = None) -> None:
-    """Makes the state directory, its configuration and the engine's part, durably. Raises ApplianceError.
-
-    Goes on where one that died had stopped. Files are made by `disk`, the database through SQLite's `vfs`.
-    """
-    disk = disk or RealDisk()
-    try:
-        make_folder_durably(disk, places.state)
-        for folder, mode in ((places.state, 0o711), (places.run, 0o711), (places.log, 0o700)):
-            # Others pass through to the control socket, which has its own rights; they see nothing else.
-            folder.mkdir(exist_ok=True)
-            folder.chmod(mode)
-    except PermissionError as error:
-        raise NoRights(f"make a drive in {places.state}") from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFull(places.state, 0, 2**20) from error
-        raise
-    before = os.umask(0o077)
-    try:
-        _fill(places, disk, vfs)
-    finally:
-        os.umask(before)
-
-
-def _fill(places: StatePlaces, disk: Disk, vfs: str | None) -> None:
-    from appliance.assemble import make_state
-
-    with holding(places):
-        write_default_config(places.config, disk)
-        read_config(places.config)  # one that was there before may be refused
-        with suppress(FileExistsError):  # made by an init that died before its last step: it never served
-            make_state(places.state, disk, vfs)
-        write_durably(disk, places.layout, f"{LAYOUT}\n")
+        print("Above is its recovery kit: print it, and keep it away from this machine. It is not shown again.")
+    print(f"Start it with: hybrid-drive serve --state {places.state}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands.options import Json, Mount, State, mount_of, places_of
+from appliance.commands.options import Json, KitOption, Mount, PassphraseFile, State, mount_of, places_of
 from appliance.config import read_config
 from appliance.errors import ApplianceError
 from appliance.lock import holding
@@ -22,7 +22,14 @@ log = logging.getLogger(__name__)
 Parent = Annotated[int | None, typer.Option("--die-with-parent", metavar="PID", hidden=True)]
 
 
-def mount(state: State = None, mount: Mount = None, die_with_parent: Parent = None, json: Json = False) -> None:
+def mount(
+    state: State = None,
+    mount: Mount = None,
+    passphrase_file: PassphraseFile = None,
+    kit: KitOption = None,
+    die_with_parent: Parent = None,
+    json: Json = False,
+) -> None:
     """Mounts the drive and serves it until SIGTERM or Ctrl-C. `serve` also brings it back after a crash."""
     if die_with_parent is not None:
         stop_when_parent_ends(die_with_parent)
@@ -31,13 +38,15 @@ def mount(state: State = None, mount: Mount = None, die_with_parent: Parent = No
     config = read_config(places.config)
     with holding(places), logging_to(places.core_log, config.log.level):
         from appliance.core import run_core
+        from appliance.unlocking import brought_by, unlock
 
         place = prepare_mount_point(mount_of(mount, places), places.state)
         # What the core writes are people's files: nobody else's to read. (The tree's modes are rows and know no umask.)
         os.umask(0o077)
         places.last_mount.write_bytes(os.fsencode(place))
         try:
-            code = run_core(places.state, place, config)
+            keys = unlock(places, brought_by(passphrase_file, kit))
+            code = run_core(places.state, place, config, keys)
         except ApplianceError as error:
             log.error("the core ends: %s", error, extra=TOLD)
             raise

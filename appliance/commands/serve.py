@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from appliance.commands.init import make_drive
-from appliance.commands.options import Json, Mount, State, mount_of, places_of
+from appliance.commands.options import (
+    Json,
+    KitOption,
+    Mount,
+    PassphraseFile,
+    State,
+    given_passphrase,
+    mount_of,
+    places_of,
+)
 from appliance.commands.output import print_json
 from appliance.config import read_config
 from appliance.control.client import ControlClient
@@ -22,7 +30,8 @@ from appliance.errors import AlreadyRunning
 from appliance.lock import is_held, read_pid
 from appliance.logs import logging_to
 from appliance.mounts import clean_stale, remove_mount
-from appliance.places import StatePlaces, is_made, require_drive
+from appliance.passphrases import VARIABLE, ask, from_environment, require_strong
+from appliance.places import StatePlaces, is_made, lacks_keys, require_drive
 
 if TYPE_CHECKING:
     from appliance.supervisor import Answer
@@ -33,7 +42,13 @@ _MEANINGS: dict[str, "Answer"] = {"not_running": "absent", "unanswered": "silent
 log = logging.getLogger(__name__)
 
 
-def serve(state: State = None, mount: Mount = None, json: Json = False) -> None:
+def serve(
+    state: State = None,
+    mount: Mount = None,
+    passphrase_file: PassphraseFile = None,
+    kit: KitOption = None,
+    json: Json = False,
+) -> None:
     """Runs the drive in the foreground and brings it back after a crash. The first run makes it. Ctrl-C stops it."""
     places = places_of(state)
     place = mount_of(mount, places)
@@ -41,20 +56,47 @@ def serve(state: State = None, mount: Mount = None, json: Json = False) -> None:
         # Before anything is cleaned up: what is there belongs to the one that runs.
         raise AlreadyRunning(places.state, read_pid(places))
     if not is_made(places):
-        make_drive(places)
+        _make(places, given_passphrase(passphrase_file))
         if not json:
             print(f"A new drive was made in {places.state}.", flush=True)
     require_drive(places)
     config = read_config(places.config)
     # Only a mount that a dead core left may be cleaned away here; those after it are our own child's.
     clean_stale(place)
+    opening = _opening(places, passphrase_file, kit)
     with logging_to(places.supervisor_log, config.log.level):
-        code = _supervise(places, place, json)
+        code = _supervise(places, place, opening, json)
     if code:
         raise typer.Exit(code)
 
 
-def _supervise(places: StatePlaces, place: Path, json: bool) -> int:
+def _make(places: StatePlaces, passphrase: str | None) -> None:
+    """As `init` without arguments does, but for the kit, which goes to a file."""
+    import trio
+
+    from appliance.kits import kit_to
+    from appliance.making import Wishes, make_drive
+
+    if passphrase is not None:
+        require_strong(passphrase)
+    places.state.mkdir(parents=True, exist_ok=True)
+    trio.run(make_drive, places, Wishes(give_kit=kit_to(places.kit_file), passphrase=passphrase))
+
+
+def _opening(places: StatePlaces, passphrase_file: Path | None, kit: Path | None) -> list[str]:
+    """What the core is told to open the drive with; a passphrase that somebody types here goes by the environment."""
+    if passphrase_file is not None:
+        return ["--passphrase-file", str(Path.cwd() / passphrase_file)]
+    if kit is not None:
+        return ["--kit", str(Path.cwd() / kit)]
+    if not places.key_file.exists() and not lacks_keys(places) and from_environment() is None:
+        typed = ask("Passphrase of the drive")
+        if typed is not None:
+            os.environ[VARIABLE] = typed
+    return []
+
+
+def _supervise(places: StatePlaces, place: Path, opening: list[str], json: bool) -> int:
     import trio
 
     from appliance.supervisor import Child, ChildRefused, Patience, keep_alive
@@ -63,7 +105,7 @@ def _supervise(places: StatePlaces, place: Path, json: bool) -> int:
         name="core",
         command=[
             *(sys.executable, "-m", "appliance", "mount", "--die-with-parent", str(os.getpid())),
-            *("--state", str(places.state), "--mount", str(place)),
+            *("--state", str(places.state), "--mount", str(place), *opening),
         ],
         ask=_asker(places),
         free=_freer(places, place),
@@ -132,6 +174,9 @@ def _say_serving(places: StatePlaces, place: Path, json: bool, starts: int) -> N
         f"Keep a state: hybrid-drive snapshot create --state {places.state}; old ones are in {place}/Previous Versions"
     )
     print(f"Health: hybrid-drive status --state {places.state}; log: {places.core_log}. Ctrl-C stops the drive.")
-    sys.stdout.flush()
     if os.geteuid() != 0:
-        print("It runs without root: it is a drive of this one user, who owns every file on it.", flush=True)
+        print("It runs without root: it is a drive of this one user, who owns every file on it.")
+    if places.kit_file.exists():
+        print(f"Print {places.kit_file}, keep the page away from this machine, and delete the file:")
+        print("with it and the store the drive comes back when this machine is lost, and whoever has both reads it.")
+    sys.stdout.flush()

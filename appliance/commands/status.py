@@ -19,6 +19,10 @@ def status(state: State = None, json: Json = False) -> None:
     print(f"  durable    last cut {instant_text(now.last_cut)}, {now.uncommitted_rows} changed rows since")
     print(f"  cache      {size_text(cache.allocated_bytes)} of {size_text(cache.budget_bytes)}", end="")
     print(f", {size_text(cache.precious_bytes)} of it exist nowhere else")
+    if now.store is not None:
+        words = {"unknown": "not asked yet", "unreachable": "OUT OF REACH", "refused": "REFUSED"}
+        word = words.get(now.store.state, now.store.state)
+        print(f"  store      {now.store.url}, {word}" + (f": {now.store.reason}" if now.store.reason else ""))
     if cache.damaged_pages:
         print(f"  DAMAGED    {cache.damaged_pages} pages of 4 KiB; the core's log names their files")
     print(f"  jobs       {now.jobs_running} running")

@@ -26,6 +26,9 @@ from appliance.control.protocol import (
     CheckReport,
     ControlProblem,
     Job,
+    KeyState,
+    KitPage,
+    PassphraseRequest,
     Problem,
     RestorePlan,
     RestoreRequest,
@@ -36,13 +39,16 @@ from appliance.control.protocol import (
     Version,
 )
 
+STORE_S = 600.0
+"""How long an answer may take that waits for the cloud store, which is asked again for minutes."""
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
 class ControlClient:
     """One caller of the core behind `socket_path`; several threads may share it. It holds nothing open in between.
 
-    `timeout_s` bounds the wait for each answer but those of `check` and `scrub`, which look at all of the drive.
+    `timeout_s` bounds the wait for each answer but those of `check` and `scrub`, which look at all of the drive, and
+    of changes of keys, which wait for the cloud store.
     `acting_uid` names the user on whose behalf the caller asks; only root may name another than himself.
     """
 
@@ -103,6 +109,22 @@ class ControlClient:
     def scrub(self, percent: float) -> CheckReport:
         """Reads all local bytes; takes as long as there are many."""
         return self._one(CheckReport, "GET", f"/v1/scrub?percent={percent:g}", timeout_s=None)
+
+    def keys(self) -> KeyState:
+        return self._one(KeyState, "GET", "/v1/keys")
+
+    def add_passphrase(self, passphrase: str, name: str) -> KeyState:
+        request = PassphraseRequest(passphrase=passphrase, name=name)
+        return self._one(KeyState, "POST", "/v1/keys/passphrases", request, STORE_S)
+
+    def revoke_key(self, number: int) -> KeyState:
+        return self._one(KeyState, "POST", f"/v1/keys/wraps/{number}/revoke", timeout_s=STORE_S)
+
+    def rotate_keys(self) -> KeyState:
+        return self._one(KeyState, "POST", "/v1/keys/rotate", timeout_s=STORE_S)
+
+    def new_kit(self) -> KitPage:
+        return self._one(KitPage, "POST", "/v1/keys/kit", timeout_s=STORE_S)
 
     def metrics(self) -> str:
         """The status as Prometheus text."""

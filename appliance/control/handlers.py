@@ -4,9 +4,9 @@ Owns the map from a request to one call of `DriveService`, and from a refusal to
 Decides nothing about the drive. Every handler is `async def`: a plain `def` would be run in a thread, and the service
 belongs to the core's loop.
 
-Rights in step 1: status, metrics, versions and the list of snapshots are for everybody who can open the socket; all
-else is for root and for the user who runs the core. The caller is who the kernel says he is (SO_PEERCRED); only root
-may act as somebody else.
+Rights as long as there are no roles: status, metrics, versions and the list of snapshots are for everybody who can open
+the socket; all else is for root and for the user who runs the core. The caller is who the kernel says he is
+(SO_PEERCRED); only root may act as somebody else.
 """
 
 import json
@@ -25,6 +25,9 @@ from appliance.control.protocol import (
     CheckReport,
     DriveService,
     Job,
+    KeyState,
+    KitPage,
+    PassphraseRequest,
     Problem,
     RestorePlan,
     RestoreRequest,
@@ -51,6 +54,9 @@ _HTTP_STATUS = {
     "read_only": 409,
     "not_running": 503,
     "disk_full": 507,
+    "offline": 503,
+    "store_refused": 502,
+    "locked": 403,
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "Not done, and why"}}
 
@@ -81,6 +87,7 @@ def build_app(service: DriveService, core_uid: int) -> FastAPI:
     _route_everybody(app, service, [Depends(anybody)])
     _route_snapshots(app, service, [Depends(keeper)])
     _route_restores(app, service, [Depends(keeper)])
+    _route_keys(app, service, [Depends(keeper)])
     return app
 
 
@@ -159,6 +166,28 @@ def _route_restores(app: FastAPI, service: DriveService, rights: list[Any]) -> N
     @app.get("/v1/scrub", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
     async def scrub(percent: Annotated[float, Query(gt=0, le=100)] = 100) -> Response:
         return _answer(await service.scrub(percent))
+
+
+def _route_keys(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+    @app.get("/v1/keys", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    async def keys() -> Response:
+        return _answer(await service.keys.state())
+
+    @app.post("/v1/keys/passphrases", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    async def add_passphrase(request: PassphraseRequest) -> Response:
+        return _answer(await service.keys.add_passphrase(request.passphrase, request.name))
+
+    @app.post("/v1/keys/wraps/{number}/revoke", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    async def revoke(number: int) -> Response:
+        return _answer(await service.keys.revoke(number))
+
+    @app.post("/v1/keys/rotate", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    async def rotate() -> Response:
+        return _answer(await service.keys.rotate())
+
+    @app.post("/v1/keys/kit", response_model=KitPage, responses=_REFUSALS, dependencies=rights)
+    async def new_kit() -> Response:
+        return _answer(await service.keys.new_kit())
 
 
 def _acting_uid(request: Request, acting: int | None) -> int:

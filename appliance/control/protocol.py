@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from appliance.exit_codes import PROBLEM_CODES
 
@@ -142,6 +142,18 @@ class CacheStats(_Answer):
     damaged_pages: int
 
 
+class StoreStatus(_Answer):
+    """Where the drive's bytes go, and what became of the last request. `reason` is a sentence.
+
+    "unknown": nobody has asked it since the start. "refused": it answers, but is not this drive's, or shows another
+    past; it is not used.
+    """
+
+    url: str
+    state: Literal["unknown", "reachable", "unreachable", "refused"]
+    reason: str | None = None
+
+
 class Status(_Answer):
     """One honest look at the core.
 
@@ -163,6 +175,7 @@ class Status(_Answer):
     jobs_running: int
     size_bytes: int
     free_bytes: int
+    store: StoreStatus | None = None
 
 
 class Finding(_Answer):
@@ -188,6 +201,42 @@ class Advice(_Answer):
     title: str
     what: str
     do: str
+
+
+KeyKind = Literal["passphrase", "kit", "key file"]
+
+
+class KeyWrap(_Answer):
+    """One way to open the drive."""
+
+    number: int
+    kind: KeyKind
+    name: str
+    made: AwareDatetime
+
+
+class KeyState(_Answer):
+    """Who can open the drive. No secrets. `ring` and `generation` count changes and rotations from 1."""
+
+    drive: str
+    ring: int
+    generation: int
+    wraps: list[KeyWrap]
+    revoked: int
+
+
+class PassphraseRequest(_Request):
+    """Lets a passphrase open the drive, too. It is never logged and never answered."""
+
+    passphrase: Annotated[str, Field(max_length=1024)]
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class KitPage(_Answer):
+    """A recovery kit just made: the number of its wrap, and the page, which nobody can ask for again."""
+
+    number: int
+    text: str
 
 
 class Problem(_Answer):
@@ -221,8 +270,36 @@ class ControlProblem(Exception):
         self.problem = problem
 
 
+class KeyService(Protocol):
+    """The keys of the drive. Every method raises `ServiceError`; a change needs the store, and is whole or not at all.
+
+    Refusals: `offline` and `store_refused` when the store cannot take the change, `damaged`, `locked`.
+    """
+
+    async def state(self) -> KeyState: ...
+
+    async def add_passphrase(self, passphrase: str, name: str) -> KeyState:
+        """Raises `usage` for one that is too weak."""
+        ...
+
+    async def revoke(self, number: int) -> KeyState:
+        """Let a wrap open nothing that is written from now on. Raises `not_found`, `refused` for the last one."""
+        ...
+
+    async def rotate(self) -> KeyState:
+        """Seal what is written from now on under a new key; every wrap opens it."""
+        ...
+
+    async def new_kit(self) -> KitPage:
+        """One more; those before stay good until they are revoked."""
+        ...
+
+
 class DriveService(Protocol):
     """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
+
+    @property
+    def keys(self) -> KeyService: ...
 
     async def status(self) -> Status: ...
 

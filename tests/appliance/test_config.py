@@ -1,27 +1,35 @@
 """The configuration is usable or refused with one sentence that names key, value and what is allowed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from appliance.config import DEFAULT_TEXT, Budget, Config, parse_config, parse_size, read_config, write_default_config
+from appliance.config import (
+    DEFAULT_TEXT,
+    Budget,
+    Config,
+    StoreConfig,
+    default_text,
+    parse_config,
+    parse_size,
+    read_config,
+)
 from appliance.errors import ConfigInvalid
-from cachefs.disk import RealDisk
 
 
 def test_no_file_and_the_written_default_mean_the_same(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     assert read_config(file) == Config()
-    write_default_config(file, RealDisk())
+    file.write_text(default_text())
     assert file.read_text() == DEFAULT_TEXT
     assert read_config(file) == Config()
 
 
-def test_the_default_never_overwrites(tmp_path: Path) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text("[cuts]\nmax_rows = 7\n")
-    write_default_config(file, RealDisk())
-    assert read_config(file).cuts.max_rows == 7
+@pytest.mark.parametrize("url", ["file:///media/a%20b", "s3://bucket/x?endpoint=http://127.0.0.1:9&region=\u00e9"])
+def test_the_default_is_written_with_the_address_of_the_store(url: str) -> None:
+    config = parse_config(default_text(url))
+    assert config == replace(Config(), store=StoreConfig(url=url))
 
 
 def test_every_key_is_read() -> None:
@@ -57,7 +65,7 @@ def test_what_is_no_size(text: object) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[cahce]\n", ("[cahce]", "drive, cache, cuts, mount, log")),
+        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, mount, log")),
         ("[cuts]\nperiod = 5\n", ("[cuts] period", "period_s, max_rows, max_dirty_bytes")),
         ("[cuts]\nperiod_s = 0\n", ("[cuts] period_s = 0", "0.1 to 60")),
         ("[cuts]\nperiod_s = true\n", ("True", "0.1 to 60")),

@@ -64,7 +64,7 @@ def test_every_key_of_the_configuration_is_on_the_page() -> None:
 def test_every_route_is_on_the_page() -> None:
     document = json.loads((DOCS / "control-openapi.json").read_text())
     for path, verbs in document["paths"].items():
-        shown = path.replace("{name}", "NAME").replace("{job_id}", "ID")
+        shown = path.replace("{name}", "NAME").replace("{job_id}", "ID").replace("{number}", "NUMBER")
         for verb in verbs:
             assert f"`{verb.upper()} {shown}" in PROTOCOL_PAGE
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from appliance.assemble import allow_open_files
-from appliance.commands.init import make_drive
+from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces
 from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
@@ -120,5 +120,5 @@ def build(state: Path, work: Callable[[Builder], Awaitable[None]], *, clock: Clo
             await drive.close()
 
     if not state.exists():
-        make_drive(StatePlaces(state))
+        trio.run(make_drive, StatePlaces(state), Wishes(give_kit=lambda kit: None))
     trio.run(filled)

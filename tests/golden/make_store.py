@@ -14,7 +14,7 @@ from pathlib import Path
 from cloud_tier.block_id import block_id
 from cloud_tier.chunker import ChunkerParameters
 from cloud_tier.drive_header import DriveHeader
-from cloud_tier.key_file import write_key_file
+from cloud_tier.key_file import key_file_text
 from cloud_tier.keyring import KeyRing
 from cloud_tier.kit import Kit
 from cloud_tier.object_names import DRIVE, KeysName, PackName
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     page = Kit(kit, keys.drive_id, "s3://office/drive?endpoint=https://s3.example.com", "2027-01-15")
     (folder / "kit.txt").write_text(page.text())
     (folder / "kit.html").write_text(page.html())
-    write_key_file(folder / "key", machine)
+    (folder / "key").write_text(key_file_text(machine))
     said = {
         "passphrase": PASSPHRASE,
         "revoked": "left the office",

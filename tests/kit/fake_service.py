@@ -18,17 +18,66 @@ from appliance.control.protocol import (
     Difference,
     Finding,
     Job,
+    KeyState,
+    KeyWrap,
+    KitPage,
     RestorePlan,
     RestoreRequest,
     ServiceError,
     Snapshot,
     Status,
+    StoreStatus,
     Version,
 )
 from appliance.control.server import serve_control
 from appliance.when import Unresolved, resolve_when
+from cloud_tier.kit import Kit
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class FakeKeys:
+    """The keys of a `FakeService`: a kit to begin with; the last one is not revoked."""
+
+    def __init__(self) -> None:
+        self.known = [KeyWrap(number=1, kind="kit", name="recovery kit", made=START)]
+        self.ring = self.generation = 1
+        self.passphrases: list[str] = []
+        self.is_offline = False
+
+    async def state(self) -> KeyState:
+        return KeyState(drive="00" * 16, ring=self.ring, generation=self.generation, wraps=self.known, revoked=0)
+
+    async def add_passphrase(self, passphrase: str, name: str) -> KeyState:
+        self._change()
+        self.passphrases.append(passphrase)
+        self.known.append(KeyWrap(number=self.ring, kind="passphrase", name=name, made=START))
+        return await self.state()
+
+    async def revoke(self, number: int) -> KeyState:
+        left = [wrap for wrap in self.known if wrap.number != number]
+        if len(left) == len(self.known):
+            raise ServiceError("not_found", f"There is no wrap {number}.")
+        if not left:
+            raise ServiceError("refused", "That is the last one.")
+        self._change()
+        self.known, self.generation = left, self.generation + 1
+        return await self.state()
+
+    async def rotate(self) -> KeyState:
+        self._change()
+        self.generation += 1
+        return await self.state()
+
+    async def new_kit(self) -> KitPage:
+        self._change()
+        self.known.append(KeyWrap(number=self.ring, kind="kit", name="recovery kit", made=START))
+        return KitPage(number=self.ring, text=Kit(bytes(32)).text())
+
+    def _change(self) -> None:
+        if self.is_offline:
+            raise ServiceError("offline", "The cloud store cannot be reached.")
+        self.ring += 1
 
 
 class FakeService:
@@ -36,6 +85,8 @@ class FakeService:
 
     def __init__(self, *, job_steps: int = 2) -> None:
         self.now = START
+        self.keys = FakeKeys()
+        self.store = StoreStatus(url="file:///the/store", state="reachable")
         self.snapshots: dict[str, Snapshot] = {}
         self.kept: dict[str, list[Version]] = {}
         self.recorded: dict[int, Job] = {}
@@ -79,6 +130,7 @@ class FakeService:
             jobs_running=sum(job.state == "building" for job in self.recorded.values()),
             size_bytes=10 * 2**40,
             free_bytes=9 * 2**40,
+            store=self.store,
         )
 
     async def create_snapshot(self, label: str | None) -> Snapshot:

@@ -1,0 +1,100 @@
+"""The running drive's line to its store: which store it is, whether it answers, and whether it is this drive's.
+
+Promises that a start needs no store: it is asked for a moment, and then in the background until it answers. What it
+shows must be this drive's header, the key ring that this machine knows, and rings that continue it; else the store is
+*refused*: the drive goes on with what is on this machine, `status` and `doctor` say so, and the log does, and whoever
+uploads waits (`followed`). It is looked at again, so that the right disk may be plugged in.
+
+What is said about reachability is what became of the last request, whoever made it; saying it costs none.
+"""
+
+import logging
+
+import trio
+
+from appliance.cloud_errors import sentence_of
+from appliance.config import Config
+from appliance.control.protocol import StoreStatus
+from appliance.keys import Keys
+from appliance.places import StatePlaces
+from cloud_tier.clock import Clock
+from cloud_tier.errors import CloudError, StoreError, StoreTaken
+from cloud_tier.object_store import ObjectStore
+from cloud_tier.store_url import DirUrl, OpenStore, StoreUrl, parse_store_url, store_at
+
+log = logging.getLogger(__name__)
+
+START_S = 5.0
+"""How long a start waits for the store."""
+AGAIN_S = 300.0
+
+
+def store_url(places: StatePlaces, config: Config) -> StoreUrl:
+    """Where the drive's store is."""
+    return parse_store_url(config.store.url) if config.store.url else DirUrl(places.store)
+
+
+class StoreLink:
+    """Made at the start; `look` once, `run` while the drive runs, `aclose` at the end."""
+
+    def __init__(self, url: StoreUrl, opened: OpenStore, keys: Keys) -> None:
+        self.url = url
+        self.keys = keys
+        self.followed = trio.Event()
+        """Set when the store was seen to be this drive's, with the rings that follow. Nothing is uploaded before."""
+        self._opened = opened
+        self._refusal: CloudError | None = None
+
+    @classmethod
+    def to(cls, url: StoreUrl, config: Config, clock: Clock, keys: Keys) -> "StoreLink":
+        """The link to the store of this configuration; nothing is asked yet."""
+        return cls(url, store_at(url, clock, timetable=config.store.timetable(config.drive.zone)), keys)
+
+    @property
+    def store(self) -> ObjectStore:
+        return self._opened.store
+
+    async def look(self, within_s: float = START_S) -> None:
+        """See whether the store is there and this drive's; no longer than `within_s`."""
+        with trio.move_on_after(within_s):
+            await self._follow()
+
+    async def run(self) -> None:
+        """Look until the store was seen to be this drive's."""
+        while not self.followed.is_set():
+            await self._follow()
+            if not self.followed.is_set():
+                await trio.sleep(AGAIN_S)
+
+    async def aclose(self) -> None:
+        """Let go of the store."""
+        with trio.CancelScope(shield=True), trio.move_on_after(START_S):
+            await self.store.aclose()
+
+    def status(self) -> StoreStatus:
+        """What is known, without a request."""
+        last = self._opened.measured.statistics()
+        if self._refusal is not None:
+            return StoreStatus(url=str(self.url), state="refused", reason=sentence_of(self._refusal))
+        if last.trouble is not None:
+            return StoreStatus(url=str(self.url), state="unreachable", reason=str(last.trouble))
+        return StoreStatus(url=str(self.url), state="reachable" if last.is_asked else "unknown")
+
+    async def _follow(self) -> None:
+        before, self._refusal = self._refusal, None
+        try:
+            await self.keys.follow(self.store)
+        except StoreError as error:
+            if isinstance(error, StoreTaken):
+                self._refuse(error, before)
+            else:
+                log.info("the store cannot be looked at yet: %s", error)
+        except CloudError as error:
+            self._refuse(error, before)
+        else:
+            self.followed.set()
+
+    def _refuse(self, error: CloudError, before: CloudError | None) -> None:
+        self._refusal = error
+        if str(error) != str(before):
+            log.error("the store is not used: %s", sentence_of(error))

@@ -1,0 +1,100 @@
+"""The drive's header and its key rings in a store: claiming a store for a drive, adding a ring, following them.
+
+Promises that nothing which is there is ever replaced, and that the rings of a store are followed one after the other,
+each opened by what the one before has proven (`KeyRing.open_after`). No listing decides anything: the next ring is
+asked for by its number.
+
+There is one writer of rings, the machine that holds the drive. So where a store cannot create-only, looking first is
+enough to notice a mistake.
+"""
+
+from cloud_tier.drive_header import DriveHeader
+from cloud_tier.errors import ObjectExists, ObjectMissing, RingRolledBack, StoreMisconfigured, StoreTaken, UnknownFormat
+from cloud_tier.keyring import KeyRing
+from cloud_tier.keys import DriveKeys
+from cloud_tier.object_names import DRIVE, KeysName
+from cloud_tier.object_store import ObjectStore, list_objects
+from cloud_tier.probe import PREFIX as PROBES
+
+
+async def drive_of(store: ObjectStore) -> bytes | None:
+    """The header in the store, unproven; None when the store is free for a drive. Raises StoreTaken."""
+    try:
+        return await store.get(DRIVE)
+    except ObjectMissing:
+        pass
+    async for info in list_objects(store, ""):
+        if not info.name.startswith(PROBES):  # what a probe that was cut off has left
+            raise StoreTaken(f"it holds {info.name} and no drive")
+    return None
+
+
+def say_taken(header: bytes) -> StoreTaken:
+    """The refusal to make a drive in a store that holds the drive of this header."""
+    try:
+        drive = f"drive {DriveHeader.peek(header).drive_id.hex()}"
+    except UnknownFormat as error:
+        drive = f"something ({error})"
+    return StoreTaken(f"it holds {drive} already")
+
+
+async def put_header(store: ObjectStore, header: bytes) -> None:
+    """Claim the store for the drive of this header, or find that it is claimed. Raises StoreTaken."""
+    try:
+        await create(store, DRIVE, header)
+    except ObjectExists:
+        found = await store.get(DRIVE)
+        if found != header:
+            raise say_taken(found) from None
+
+
+async def put_ring(store: ObjectStore, ring: KeyRing) -> None:
+    """Raises ObjectExists when there is another ring of this number."""
+    name = str(KeysName(ring.head.number))
+    try:
+        await create(store, name, ring.encode())
+    except ObjectExists:
+        if await store.get(name) != ring.encode():
+            raise
+
+
+async def create(store: ObjectStore, name: str, body: bytes) -> None:
+    """Make an object that is not there yet. Raises ObjectExists."""
+    try:
+        await store.size(name)
+    except ObjectMissing:
+        pass
+    else:
+        raise ObjectExists(name)
+    try:
+        await store.put(name, body, if_absent=True)
+    except StoreMisconfigured:  # so says one that cannot create-only; and one that can nothing says it again
+        await store.put(name, body)
+
+
+async def follow(
+    store: ObjectStore, known: KeyRing, held: DriveKeys, wrap_secret: bytes, header: bytes
+) -> tuple[KeyRing, DriveKeys]:
+    """The newest ring that the store shows, and its keys, on a machine that knows a ring and the drive's header.
+
+    Raises StoreTaken when the store is another drive's, RingRolledBack when it shows another past, WrapRevoked when
+    this machine may not open the drive any more, and StoreError.
+    """
+    try:
+        found, shown = await store.get(DRIVE), await store.get(str(KeysName(known.head.number)))
+    except ObjectMissing as error:
+        raise RingRolledBack(
+            f"the store has no object {error.name}, which this machine knows to be there: somebody put an older "
+            f"state, or another one, into the store, or emptied it; nothing of it is used"
+        ) from error
+    if found != header:
+        raise say_taken(found)
+    if shown != known.encode():
+        KeyRing.decode(shown).open_after(known, held, wrap_secret)  # refuses
+    while True:
+        try:
+            body = await store.get(str(KeysName(known.head.number + 1)))
+        except ObjectMissing:
+            return known, held
+        ring = KeyRing.decode(body)
+        known, held = ring, ring.open_after(known, held, wrap_secret)
