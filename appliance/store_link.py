@@ -18,8 +18,11 @@ from appliance.control.protocol import StoreStatus
 from appliance.keys import Keys
 from appliance.places import StatePlaces
 from cloud_tier.clock import Clock
-from cloud_tier.errors import CloudError, StoreError, StoreTaken
+from cloud_tier.errors import CloudError, ObjectMissing, StoreError, StoreTaken
+from cloud_tier.object_names import DRIVE
 from cloud_tier.object_store import ObjectStore
+from cloud_tier.retrying import RetryPolicy
+from cloud_tier.ring_store import say_taken
 from cloud_tier.store_url import DirUrl, OpenStore, StoreUrl, parse_store_url, store_at
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,24 @@ AGAIN_S = 300.0
 def store_url(places: StatePlaces, config: Config) -> StoreUrl:
     """Where the drive's store is."""
     return parse_store_url(config.store.url) if config.store.url else DirUrl(places.store)
+
+
+async def look_once(url: StoreUrl, header: bytes, clock: Clock, within_s: float = START_S) -> StoreStatus:
+    """How the store of a drive that is not running is; `header` is this machine's copy."""
+    opened = store_at(url, clock, policy=RetryPolicy(deadline_s=0.0))
+    with trio.move_on_after(within_s):
+        try:
+            found = await opened.store.get(DRIVE)
+        except ObjectMissing as error:
+            return StoreStatus(url=str(url), state="refused", reason=str(error))
+        except StoreError as error:
+            return StoreStatus(url=str(url), state="unreachable", reason=str(error))
+        finally:
+            await opened.store.aclose()
+        if found != header:
+            return StoreStatus(url=str(url), state="refused", reason=str(say_taken(found)))
+        return StoreStatus(url=str(url), state="reachable")
+    return StoreStatus(url=str(url), state="unreachable", reason=f"It gave no answer within {within_s:g} s.")
 
 
 class StoreLink:

@@ -13,7 +13,7 @@ from kit.fake_service import FakeService, serving
 
 from appliance import cli
 from appliance.commands import output
-from appliance.control.protocol import ControlProblem, Difference
+from appliance.control.protocol import ControlProblem, Difference, StoreStatus
 from appliance.drive_paths import drive_path
 from appliance.exit_codes import ExitCode
 from appliance.places import StatePlaces, default_mount, default_state
@@ -59,6 +59,13 @@ def test_status_says_where_and_how(run: Run, service: FakeService) -> None:
     service.read_only_reason = "the disk failed to sync"
     assert "READ-ONLY at /the/drive: the disk failed to sync" in run("status")[1]
     assert parsed(run("status", "--json"))["state"] == "read_only"
+
+
+def test_status_says_how_the_store_is(run: Run, service: FakeService) -> None:
+    assert "store      file:///the/store, reachable\n" in run("status")[1]
+    service.store = StoreStatus(url="file:///the/store", state="unreachable", reason="It is unplugged.")
+    assert "OUT OF REACH: It is unplugged." in run("status")[1]
+    assert parsed(run("status", "--json"))["store"]["state"] == "unreachable"
 
 
 def test_a_snapshot_lives_through_its_verbs(run: Run, service: FakeService) -> None:

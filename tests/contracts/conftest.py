@@ -13,6 +13,7 @@ from kit.s3_servers import BUCKET, S3Server, credentials, moto, rclone
 
 from cloud_tier.clock import SystemClock
 from cloud_tier.dir_store import open_dir_store
+from cloud_tier.late_store import Late
 from cloud_tier.limiting import Limiting
 from cloud_tier.measuring import Measuring
 from cloud_tier.memory_store import MemoryStore
@@ -21,14 +22,21 @@ from cloud_tier.retrying import Retrying
 from cloud_tier.s3_store import open_s3_store
 from cloud_tier.timetable import Limits, Timetable
 
-CREATING = ["memory", "retrying", "limiting", "measuring", "faulty", "directory", "moto"]
+CREATING = ["memory", "retrying", "limiting", "measuring", "late", "faulty", "directory", "moto"]
 OVERWRITING = ["rclone"]
 FAST = Limits(up=1 << 34, down=1 << 34)
+
+
+async def _itself(store: ObjectStore) -> ObjectStore:
+    return store
+
+
 WRAPPED: dict[str, Callable[[ObjectStore], ObjectStore]] = {
     "memory": lambda inner: inner,
     "retrying": Retrying,
     "limiting": lambda inner: Limiting(inner, Timetable(ZoneInfo("UTC"), otherwise=FAST), SystemClock()),
     "measuring": lambda inner: Measuring(inner, SystemClock()),
+    "late": lambda inner: Late(partial(_itself, inner)),
     "faulty": FaultyStore,
 }
 SERVER_PAGE = 25  # a put takes such a server 3 to 5 ms
