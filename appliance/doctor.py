@@ -14,16 +14,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from appliance.cloud_errors import sentence_of
 from appliance.commands.output import instant_text, size_text
-from appliance.config import read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import Advice, ControlProblem, Problem, Status, StoreStatus
 from appliance.errors import ApplianceError
+from appliance.key_health import KeyFacts, about_keys, about_store, look_at_keys, look_for_store
 from appliance.lock import is_held, read_pid
 from appliance.logs import serious_lines
 from appliance.mounts import Answer, find_mount, probe
-from appliance.places import StatePlaces, is_made, lacks_keys
+from appliance.places import StatePlaces, is_made
 
 _ANSWER_WITHIN_S = 5.0
 _OLD_CUT = timedelta(minutes=2)
@@ -35,17 +34,6 @@ _WEIGHT = {"broken": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True)
-class KeyFacts:
-    """What can be seen of the keys without opening them."""
-
-    trouble: str | None
-    """Why the key file, or the copy of the ring, is of no use."""
-    kits: int
-    kit_file: Path | None
-    """A kit that still lies beside the drive."""
-
-
-@dataclass(frozen=True)
 class Facts:
     """What `gather` saw. None means that it could not be seen."""
 
@@ -53,7 +41,6 @@ class Facts:
     state: Path
     mount: Path | None
     is_made: bool
-    lacks_keys: bool
     may_write: bool
     is_held: bool
     pid: int | None
@@ -68,8 +55,7 @@ class Facts:
     disk_bytes: int
     newest_file: datetime | None
     """When the newest file of the state was written, by its own clock."""
-    keys: "KeyFacts | None"
-    """None: the drive has none yet, or this user may not look."""
+    keys: KeyFacts | None
     store: StoreStatus | None
     log_file: Path
     log_lines: tuple[str, ...]
@@ -89,7 +75,7 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
         held = is_held(places)
     except ApplianceError as error:
         problem = problem or Problem(code=error.code, message=error.message)
-    keys = _look_at_keys(places)
+    keys = look_at_keys(places) if is_made(places) else None
     return Facts(
         now=now,
         state=places.state,
@@ -107,9 +93,8 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
         free_bytes=disk.free,
         disk_bytes=disk.total,
         newest_file=_newest_file(places),
-        lacks_keys=lacks_keys(places),
         keys=keys,
-        store=_look_for_store(places, keys) if status is None else status.store,
+        store=look_for_store(places) if status is None else status.store,
         log_file=places.core_log,
         log_lines=(*serious_lines(places.supervisor_log, yesterday), *serious_lines(places.core_log, began)),
     )
@@ -274,47 +259,13 @@ def _about_state(facts: Facts) -> Iterator[Advice]:
 
 
 def _about_keys(facts: Facts) -> Iterator[Advice]:
-    if facts.lacks_keys:
-        yield Advice(
-            severity="note",
-            title="The drive has no store and no keys yet",
-            what="It was made before there were any. Its next start makes both, and changes none of its files.",
-            do="Start it, then print the recovery kit, which it leaves in the state directory.",
-        )
-    if facts.keys is None:
-        return
-    if facts.keys.trouble is not None:
-        yield Advice(
-            severity="broken",
-            title="The keys here do not open the drive",
-            what=facts.keys.trouble,
-            do="Mend that, or start the drive with a passphrase or the kit.",
-        )
-    elif not facts.keys.kits:
-        yield Advice(
-            severity="warning",
-            title="There is no recovery kit",
-            what="When this machine is lost, only a passphrase that somebody remembers brings the drive back.",
-            do="Print one: hybrid-drive keys kit",
-        )
-    if facts.keys.kit_file is not None:
-        yield Advice(
-            severity="warning",
-            title="The recovery kit lies beside the drive",
-            what=f"{facts.keys.kit_file} is lost together with this machine, and whoever reads it has the drive.",
-            do="Print it, keep the page elsewhere, and delete the file.",
-        )
+    if facts.keys is not None:
+        yield from about_keys(facts.keys)
 
 
 def _about_store(facts: Facts) -> Iterator[Advice]:
-    store = facts.store
-    if store is not None and store.state in ("unreachable", "refused"):
-        yield Advice(
-            severity="broken" if store.state == "refused" else "warning",
-            title="The store is not used" if store.state == "refused" else "The store cannot be reached",
-            what=f"{store.url}: {store.reason}",
-            do="Look at the line, or at the disk if the store is one, and at [store] url in config.toml.",
-        )
+    if facts.store is not None:
+        yield from about_store(facts.store)
 
 
 _CHECKS: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
@@ -334,46 +285,6 @@ def _ask(places: StatePlaces) -> tuple[Status | None, Problem | None]:
             return core.status(), None
     except ControlProblem as error:
         return None, error.problem
-
-
-def _look_at_keys(places: StatePlaces) -> KeyFacts | None:
-    if not is_made(places) or lacks_keys(places):
-        return None
-    # Here, because no other command of this kind needs them.
-    from cloud_tier.errors import CloudError
-    from cloud_tier.key_file import read_key_file
-    from cloud_tier.keyring import KeyRing
-    from cloud_tier.wraps import WrapKind
-
-    kit_file = places.kit_file if places.kit_file.exists() else None
-    trouble, kits = None, 0
-    try:
-        ring = KeyRing.decode(places.key_ring.read_bytes())
-        kits = sum(wrap.lock.kind is WrapKind.KIT for wrap in ring.rows.wraps)
-        if places.key_file.exists():
-            ring.open_with_secret(read_key_file(places.key_file))
-    except PermissionError:
-        return None
-    except OSError as error:
-        trouble = f"{places.key_ring} cannot be read ({error.strerror})."
-    except CloudError as error:
-        trouble = sentence_of(error)
-    return KeyFacts(trouble=trouble, kits=kits, kit_file=kit_file)
-
-
-def _look_for_store(places: StatePlaces, keys: KeyFacts | None) -> StoreStatus | None:
-    if keys is None:
-        return None
-    import trio
-
-    from appliance.store_link import look_once, store_url
-    from cloud_tier.clock import SystemClock
-
-    try:
-        config = read_config(places.config)
-        return trio.run(look_once, store_url(places, config), places.drive_header.read_bytes(), SystemClock())
-    except (OSError, ApplianceError):
-        return None
 
 
 def _last_mount(places: StatePlaces, otherwise: Path) -> Path:

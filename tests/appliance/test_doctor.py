@@ -8,7 +8,8 @@ import pytest
 from kit.fake_service import START, FakeService, serving
 
 from appliance.control.protocol import Advice, Problem, Status, StoreStatus
-from appliance.doctor import Facts, KeyFacts, advise, gather
+from appliance.doctor import Facts, advise, gather
+from appliance.key_health import KeyFacts
 from appliance.lock import holding
 from appliance.places import StatePlaces
 
@@ -25,7 +26,6 @@ def well(status: Status) -> Facts:
         state=Path("/s"),
         mount=Path("/the/drive"),
         is_made=True,
-        lacks_keys=False,
         may_write=True,
         is_held=True,
         pid=7,
@@ -38,7 +38,7 @@ def well(status: Status) -> Facts:
         free_bytes=2**40,
         disk_bytes=2**41,
         newest_file=START,
-        keys=KeyFacts(trouble=None, kits=1, kit_file=None),
+        keys=KeyFacts(kits=1),
         store=status.store,
         log_file=Path("/s/log/core.log"),
         log_lines=(),
@@ -66,9 +66,9 @@ async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> N
         ("broken", "The drive is read-only"): with_status(state="read_only", reason="a sync failed"),
         ("note", "The drive is starting"): with_status(state="starting"),
         ("warning", "The cache is over its budget"): with_status(cache=over),
-        ("note", "The drive has no store and no keys yet"): replace(well, lacks_keys=True, keys=None),
-        ("broken", "The keys here do not open the drive"): replace(well, keys=KeyFacts("Many read it.", 1, None)),
-        ("warning", "There is no recovery kit"): replace(well, keys=KeyFacts(None, 0, None)),
+        ("note", "The drive has no store and no keys yet"): replace(well, keys=KeyFacts(are_lacking=True)),
+        ("broken", "The keys here do not open the drive"): replace(well, keys=KeyFacts("Many read it.", 1)),
+        ("warning", "There is no recovery kit"): replace(well, keys=KeyFacts()),
         ("warning", "The recovery kit lies beside the drive"): replace(well, keys=KeyFacts(None, 1, Path("/s/kit"))),
         ("warning", "The store cannot be reached"): replace(
             well, store=StoreStatus(url="file:///x", state="unreachable", reason="It is unplugged.")
