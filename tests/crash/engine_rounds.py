@@ -16,19 +16,25 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 from crash.engine_verdict import losses, promise_of
-from crash.engine_workload import State, Worker
+from crash.engine_workload import Arrived, State, ToldStore, Worker
 from kit.disk_journal import Survival, everything, put
 from kit.drive_builder import SMALL_CUTS, DriveBuilder
+from kit.drive_keys import drive_keys
 from kit.inline_threads import inline_threads
 from kit.losing_disk import LosingDisk, crash_points, losing_drive
 from trio.testing import MockClock
 
 from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
+from cachefs.tier import Cloud
+from cloud_tier.memory_store import MemoryStore
+from vfs.sealing import Names
 
 EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
 SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "4")))
 STEPS = 150
+KEYS = drive_keys()
+NAMES = Names(KEYS.block_key, SMALL_CUTS.chunker)
 POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000, carried_bytes=4_000)
 SMALL = {
     "cachefs.segments.SEGMENT_BYTES": 512 << 10,
@@ -54,6 +60,7 @@ class Run(NamedTuple):
 
     disk: LosingDisk
     states: list[State]
+    store: ToldStore
 
 
 @contextlib.contextmanager
@@ -69,10 +76,12 @@ def record(state: Path, seed: int, steps: int) -> Run:
 
     async def work() -> Run:
         policy = replace(POLICY, quick_s=seed % 2 - 0.5)
-        async with losing_drive(state, policy=policy, names=SMALL_CUTS) as (built, disk):
+        store = ToldStore()
+        async with losing_drive(state, policy=policy, names=NAMES, cloud=Cloud(store, KEYS)) as (built, disk):
+            store.tell = disk.fact
             worker = Worker(built, disk, seed)
             await worker.work(steps)
-            return Run(disk, worker.states)
+            return Run(disk, worker.states, store)
 
     with small_limits(), inline_threads(), pytest.MonkeyPatch.context() as patch:
         _repeat_order(patch, seed)
@@ -82,6 +91,15 @@ def record(state: Path, seed: int, steps: int) -> Run:
 def _repeat_order(patch: pytest.MonkeyPatch, seed: int) -> None:
     # trio shuffles the tasks of a turn; with the seed, a failure can be looked at again.
     patch.setattr("trio._core._run._r", random.Random(seed))
+
+
+async def _store_then(store: MemoryStore, facts: list[Any]) -> MemoryStore:
+    """What had arrived in the store by the time of the crash."""
+    then = MemoryStore()
+    for fact in facts:
+        if isinstance(fact, Arrived):
+            await then.put(fact.name, await store.get(fact.name))
+    return then
 
 
 def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]) -> list[str]:
@@ -94,7 +112,8 @@ def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]
 
     async def examine() -> list[str]:
         try:
-            async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=SMALL_CUTS) as built:
+            cloud = Cloud(await _store_then(run.store, facts), KEYS)
+            async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=NAMES, cloud=cloud) as built:
                 return await losses(built, run.states, promise_of(facts, is_power_lost=is_power_lost))
         except Exception as error:
             return [f"the drive does not start or run: {error!r}"]

@@ -19,6 +19,9 @@ import trio
 from kit.drive_builder import DriveBuilder
 from kit.losing_disk import LosingDisk
 
+from cloud_tier.memory_store import MemoryStore
+from cloud_tier.object_store import Buffer, Pace
+
 SIZES = (0, 1, 100, 4096, 5000, 20_000, 90_000)
 
 
@@ -29,6 +32,24 @@ class Begun(NamedTuple):
 class Promised(NamedTuple):
     step: int
     how: Literal["closed", "synced"]
+
+
+class Arrived(NamedTuple):
+    """The store has an object."""
+
+    name: str
+
+
+class ToldStore(MemoryStore):
+    """Writes down, among the calls of the disk, which objects are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tell: Callable[[Arrived], None] = lambda fact: None
+
+    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
+        await super().put(name, body, if_absent=if_absent, pace=pace)
+        self.tell(Arrived(name))
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,7 @@ class Worker:
 
     async def _step(self, nursery: trio.Nursery) -> None:
         size = self._chance.choice(SIZES)
-        match self._chance.choices(range(18), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 1, 5))[0]:
+        match self._chance.choices(range(20), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 1, 4, 3, 3))[0]:
             case 0:
                 await self._write_new(size)
             case 1:
@@ -170,6 +191,18 @@ class Worker:
                 await self._restart()
             case 17:
                 await self._waiting(self._built.seal())  # changes nothing that anybody sees
+            case 18:
+                await self._waiting(self._sync(self._built.drive.flush))
+            case 19:
+                await self._waiting(self._evict())
+
+    async def _evict(self) -> None:
+        """Let everything go that may, and read some of it."""
+        assert self._built.drive.tier is not None
+        await self._built.drive.tier.evicting.evict(1 << 40)
+        path = self._some_path()
+        if path is not None:
+            assert await self._built.read(path) == self.now.contents[self.now.files[path]]
 
     def _bytes(self, size: int) -> bytes:
         return self._chance.randbytes(size)
