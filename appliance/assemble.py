@@ -20,6 +20,7 @@ from cachefs.disk import Disk
 from cachefs.errors import BytesDamaged, DatabaseDamaged, RowsDamaged, StorageBroken, WrongVersion
 from cachefs.scrub import Scrub
 from cachefs.sums import PAGE_BYTES
+from cachefs.tier import Cloud
 from cloud_tier.clock import SystemClock
 from vfs import state as engine_state
 from vfs.check import check
@@ -52,8 +53,8 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def open_drive(state: Path, config: Config, names: Names | None = None) -> Drive:
-    """Open the drive and recover; without `names` nothing is made ready for the store.
+async def open_drive(state: Path, config: Config, names: Names | None = None, cloud: Cloud | None = None) -> Drive:
+    """Open the drive and recover; without `names` nothing is made ready for the store, without `cloud` nothing sent.
 
     Raises StateMissing, OtherVersion, Damaged, DiskFull.
     """
@@ -67,6 +68,7 @@ async def open_drive(state: Path, config: Config, names: Names | None = None) ->
             limit_bytes=budget_bytes(state, config.cache.budget),
             size_bytes=config.drive.size_bytes,
             names=names,
+            cloud=cloud,
         )
 
 

@@ -30,6 +30,8 @@ from appliance.places import StatePlaces
 from appliance.service import CoreService
 from appliance.store_link import StoreLink, store_url
 from cachefs.errors import RowsDamaged, StorageBroken
+from cachefs.tier import Cloud
+from cloud_tier.clock import SystemClock
 from vfs.fuse.mount import Mount, mounted
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,9 @@ def run_core(state: Path, mount: Path, config: Config, keys: Keys) -> int:
 async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> int:
     check_fuse()
     with trio.open_signal_receiver(*STOPPING) as signals:
-        drive = await open_drive(places.state, config, keys.names)
-        link = StoreLink.to(store_url(places, config), config, drive.clock, keys)
+        link = StoreLink.to(store_url(places, config), config, SystemClock(), keys)
+        cloud = Cloud(link.store, lambda: keys.held, may_send=link.followed)
+        drive = await open_drive(places.state, config, keys.names, cloud)
         favour_loop()
         try:
             await link.look()

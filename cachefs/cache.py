@@ -73,7 +73,7 @@ class Cache(Places):
             "budget_bytes": self.budget.limit_bytes or allocated + self.budget.free_bytes(),
             "held_bytes": segments["live_bytes"],
             "allocated_bytes": allocated,
-            "precious_bytes": segments["live_bytes"],
+            "precious_bytes": segments["live_bytes"] - (self.evicting.evictable_bytes if self.evicting else 0),
             "free_queue_bytes": segments["free_queue_bytes"],
             "segments": segments["segments"],
             "blocks_open": self.blocks.held - self.blocks.sealed,

@@ -91,8 +91,7 @@ class Cuts:
         self.is_space_short: Callable[[], bool] = lambda: False  # freed ranges do not wait for their neighbours then
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
-        self.durable = 0
-        """Number of the last cut that is on the disk; 0 before the first of this life."""
+        self.durable = 0  # number of the last cut that is on the disk; 0 before the first of this life
         self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes, policy.quick_s)
         self._disk = disk
         self._directory = directory

@@ -6,7 +6,7 @@ No rule stands here, only who tells whom. Without a tier (a drive whose store is
 blocks wait as unsent, and what is not held cannot be read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -23,30 +23,34 @@ from cloud_tier.object_store import Buffer, ObjectStore
 from cloud_tier.uploader import Uploader
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cloud:
-    """What a drive needs of its store. `keys` may be replaced by newer ones; `fence`: of the lease."""
+    """What a drive needs of its store.
+
+    `keys` gives the newest; `fence` is that of the lease; nothing is sent before `may_send` is set.
+    """
 
     store: ObjectStore
-    keys: DriveKeys
+    keys: Callable[[], DriveKeys]
     fence: int = 1
+    may_send: trio.Event | None = None
 
 
 class Tier:
     """Upload, eviction and fetch over one cache."""
 
     def __init__(self, cache: Cache, cloud: Cloud) -> None:
-        self.cloud = cloud
+        self._may_send = cloud.may_send
         self._cache = cache
         catalog = cache.catalog
-        self.uploader = Uploader(cloud.store, lambda: self.cloud.keys, catalog, cloud.fence)
+        self.uploader = Uploader(cloud.store, cloud.keys, catalog, cloud.fence)
         self.fetching = Fetching(
             cache.blocks,
             cache.segments,
             cache.seals,
             catalog,
-            Fetcher(cloud.store, lambda: self.cloud.keys),
-            cloud.keys.block_key,
+            Fetcher(cloud.store, cloud.keys),
+            cloud.keys().block_key,
             cache.put_fetched,
         )
         self.evicting = Evicting(
@@ -80,9 +84,14 @@ class Tier:
     async def run(self) -> None:
         """Send, evict and fetch, for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.uploader.run)
+            nursery.start_soon(self._send)
             nursery.start_soon(self.fetching.run)
             nursery.start_soon(self.evicting.run)
+
+    async def _send(self) -> None:
+        if self._may_send is not None:
+            await self._may_send.wait()
+        await self.uploader.run()
 
     def _used_bytes(self) -> int:
         return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()

@@ -77,7 +77,7 @@ def record(state: Path, seed: int, steps: int) -> Run:
     async def work() -> Run:
         policy = replace(POLICY, quick_s=seed % 2 - 0.5)
         store = ToldStore()
-        async with losing_drive(state, policy=policy, names=NAMES, cloud=Cloud(store, KEYS)) as (built, disk):
+        async with losing_drive(state, policy=policy, names=NAMES, cloud=Cloud(store, lambda: KEYS)) as (built, disk):
             store.tell = disk.fact
             worker = Worker(built, disk, seed)
             await worker.work(steps)
@@ -112,7 +112,7 @@ def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]
 
     async def examine() -> list[str]:
         try:
-            cloud = Cloud(await _store_then(run.store, facts), KEYS)
+            cloud = Cloud(await _store_then(run.store, facts), lambda: KEYS)
             async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=NAMES, cloud=cloud) as built:
                 return await losses(built, run.states, promise_of(facts, is_power_lost=is_power_lost))
         except Exception as error:

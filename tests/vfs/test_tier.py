@@ -70,7 +70,7 @@ def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
 
 @pytest.fixture
 async def built(tmp_path: Path, store: CountedStore, virtual_time: MockClock) -> AsyncIterator[DriveBuilder]:
-    async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as drive:
+    async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as drive:
         yield drive
         drive.drive.cuts.log()
         findings, _ = check(drive.drive.database, drive.state / "segments")
@@ -129,7 +129,7 @@ async def test_many_small_files_are_few_requests(
     await drop(built)
     for number in range(300):
         assert await built.read(f"{number}") == noise(number, 4096)
-    assert store.gets <= 4
+    assert store.gets <= 6, "three records"
 
 
 async def test_second_copy_sends_nothing(virtual_time: MockClock, built: DriveBuilder, store: CountedStore) -> None:
@@ -275,7 +275,7 @@ async def test_damaged_cached_page_is_fetched_again(
 async def test_fetched_bytes_that_a_power_loss_took_are_fetched_again(
     virtual_time: MockClock, tmp_path: Path, store: CountedStore
 ) -> None:
-    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as (built, disk):
+    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as (built, disk):
         await built.write("a", noise(1, 60_000))
         await built.drive.flush()
         await drop(built)
@@ -295,7 +295,7 @@ async def test_fetched_bytes_that_a_power_loss_took_are_fetched_again(
 async def test_bytes_are_not_evicted_before_the_catalog_is_durable(
     virtual_time: MockClock, tmp_path: Path, store: CountedStore
 ) -> None:
-    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as (built, disk):
+    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as (built, disk):
         for number in range(10):
             await built.write(f"{number}", noise(number, 60_000))
             await built.drive.sealing.seal_all()
@@ -332,7 +332,7 @@ async def test_an_upload_that_the_core_did_not_survive_is_made_anew_under_anothe
     virtual_time: MockClock, tmp_path: Path, is_stored: bool
 ) -> None:
     store = DyingStore(is_stored=is_stored)
-    async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, KEYS)) as built:
+    async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as built:
         await built.write("a", noise(1, 60_000))
         built.close_point()
         await store.reached.wait()
