@@ -27,7 +27,7 @@ from cloud_tier.store_url import DirUrl, OpenStore, StoreUrl, parse_store_url, s
 
 log = logging.getLogger(__name__)
 
-START_S = 5.0
+START_S = 2.0
 """How long a start waits for the store."""
 AGAIN_S = 300.0
 
