@@ -2,7 +2,7 @@
 
     unsent      sealed, in no pack                         `take` hands it out, `give_back` if it did not work
     sending     a row of `packs`, durable before the put   nothing is ever in the store that nobody knows of
-    stored      its blocks stand in the catalog            in one transaction, once the store says that it is durable
+    stored      its blocks stand in the catalog            once the store says that it is durable
 
 What was being sent when the core died may be in the store or not; its bytes are gone here, and blocks are encoded anew
 under another id (T8). Such a pack is doomed at the next start: no block was ever said to be in it.
@@ -11,6 +11,8 @@ under another id (T8). Such a pack is doomed at the next start: no block was eve
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
+
+import trio
 
 from cachefs.blocks import Blocks
 from cachefs.counters import Counters
@@ -23,6 +25,7 @@ from cloud_tier.object_store import Buffer
 from cloud_tier.pack import Entry, PackId
 from cloud_tier.packer import Lane
 
+STEP_BLOCKS = 128  # in one turn of the loop
 SENDING, STORED, DOOMED = 1, 2, 3  # packs.state; on disk: do not change
 LANES = (Lane.FRESH, Lane.BULK)  # by unsent.lane; on disk: do not change
 
@@ -86,12 +89,12 @@ class Catalog:
         return sum(map(len, self._queues.values()))
 
     def take(self, most_bytes: int) -> list[Unsent]:
-        """Blocks to be sent next, fresh work first; each is handed out once."""
+        """Some blocks to be sent next, fresh work first; each is handed out once."""
         taken: list[Unsent] = []
         size = 0
         for lane in LANES:
             queue = self._queues[lane]
-            while queue and size < most_bytes:
+            while queue and size < most_bytes and len(taken) < STEP_BLOCKS:
                 number = queue.popleft()
                 if number not in self._unsent:
                     continue
@@ -122,17 +125,19 @@ class Catalog:
         await self.wait_synced()
         return pack
 
-    def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
+    async def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
         """The pack is durable in the store, compared with what was sent. Its blocks need not stay here any more."""
         write = self._database.write
-        with self._database.operation:
-            write("UPDATE packs SET state = ? WHERE pack = ?", (STORED, pack))
-            for one, entry in blocks:
-                if self._is_alive(one):
-                    write("DELETE FROM unsent WHERE block = ?", (one.block,))
-                    row = (one.block, pack, entry.offset, entry.length, entry.start)
-                    write("INSERT INTO catalog VALUES (?, ?, ?, ?, ?)", row)
-                self.not_unsent(one.block)
+        write("UPDATE packs SET state = ? WHERE pack = ?", (STORED, pack))
+        for begin in range(0, len(blocks), STEP_BLOCKS):
+            with self._database.operation:
+                for one, entry in blocks[begin : begin + STEP_BLOCKS]:
+                    if self._is_alive(one):
+                        write("DELETE FROM unsent WHERE block = ?", (one.block,))
+                        row = (one.block, pack, entry.offset, entry.length, entry.start)
+                        write("INSERT INTO catalog VALUES (?, ?, ?, ?, ?)", row)
+                    self.not_unsent(one.block)
+            await trio.lowlevel.checkpoint()
 
     def _is_alive(self, one: Unsent) -> bool:
         try:

@@ -210,8 +210,7 @@ class Cuts:
         return self._rows + len(self._database.pending)
 
     @property
-    def unsynced_bytes(self) -> int:
-        """Bytes written since the last sync of all segments began."""
+    def unsynced_bytes(self) -> int:  # since the last sync of all segments began
         return self._syncs.unsynced_bytes
 
     # --- the task ---

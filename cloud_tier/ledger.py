@@ -47,6 +47,6 @@ class Ledger(Protocol):
         """Announce a pack, durably. Returns its number."""
         ...
 
-    def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
+    async def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
         """All of the pack is durable in the store."""
         ...

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 UPLOADS = {Lane.FRESH: 4, Lane.BULK: 3}  # at once; so bulk never has the line for itself
 OFFERED_BYTES = 32 << 20  # handed out by the ledger and not encoded yet
-TURN_BYTES = 1 << 20  # encoded in one visit to a thread
+TURN_BYTES, TURN_BLOCKS = 1 << 20, 64  # encoded in one visit to a thread
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 60.0  # between attempts for a pack that could not be sent
 
 
@@ -138,7 +138,7 @@ class Uploader:
         if turn is None:
             return False
         lane, batch, size = turn.lane, [turn.item], turn.size_bytes
-        while size < TURN_BYTES and (turn := self._packer.next_of(lane)) is not None:
+        while size < TURN_BYTES and len(batch) < TURN_BLOCKS and (turn := self._packer.next_of(lane)) is not None:
             batch.append(turn.item)
             size += turn.size_bytes
         found = [(one, data) for one in batch if (data := await self._ledger.read(one.block)) is not None]
@@ -179,7 +179,7 @@ class Uploader:
         try:
             number = await self._ledger.begin(pack.pack_id, pack.generation, self._fence, len(pack.body))
             await self._put(str(PackName(self._fence, pack.pack_id)), pack.body)
-            self._ledger.stored(number, blocks)
+            await self._ledger.stored(number, blocks)
             self._packs += 1
             self._packed_bytes += len(pack.body)
             self._blocks += len(blocks)

@@ -42,7 +42,8 @@ from vfs.seal_plan import Cut, Run, Source, cuts_of, runs_of
 
 log = logging.getLogger(__name__)
 
-PASS_CONTENTS = 64
+PASS_CONTENTS = 16  # a millisecond or two of the loop
+REST_S = 0.003  # after a pass, for whoever waits for the loop
 PASS_BYTES = 8 << 20  # of small files; a long run may have more
 HASHED_HERE_BYTES = 16 << 10  # more is hashed in a thread
 SWEEP_S = 60.0
@@ -111,6 +112,7 @@ class Sealing:
                 sweep_at = now + SWEEP_S
             try:
                 if await self.seal_due(trio.current_time()):
+                    await trio.sleep(REST_S)
                     continue
             except (OSError, StorageFull) as error:  # it is asked for again
                 log.warning("files could not be made ready for the cloud, and will be later: %s", error)
@@ -122,7 +124,7 @@ class Sealing:
         await self._cache.cuts.wait_cut()
         await self.sweep()
         while await self.seal_due(float("inf")):
-            pass
+            await trio.sleep(REST_S)
 
     async def sweep(self) -> None:
         """Find OPEN blocks that nobody announced: those of a life before, and those that only history leads to."""
