@@ -16,6 +16,7 @@ from appliance.config import (
     read_config,
 )
 from appliance.errors import ConfigInvalid
+from cloud_tier.timetable import Limits
 
 
 def test_no_file_and_the_written_default_mean_the_same(tmp_path: Path) -> None:
@@ -41,6 +42,18 @@ def test_every_key_is_read() -> None:
     assert config.cache.budget == Budget(size_bytes=64 * 2**30)
     assert (config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes) == (2.0, 10, 4096)
     assert config.log.level == "debug"
+
+
+def test_limits_of_the_line_follow_the_hours_of_the_office() -> None:
+    config = parse_config(
+        '[drive]\ntime_zone = "Europe/Berlin"\n[store]\nup = "2 MiB"\n'
+        'rules = [{when = "mon-fri 8-18", up = "1 MiB", down = 65536}]\n'
+    )
+    table = config.store.timetable(config.drive.zone)
+    monday = 1_800_000_000 // 86400 * 86400 + 3 * 86400  # 2027-01-18, 00:00 UTC
+    assert table.at((monday + 7 * 3600) * 10**9) == Limits(2**20, 65536)
+    assert table.at((monday + 6 * 3600) * 10**9) == Limits(2**21, None)
+    assert Config().store.timetable(Config().drive.zone).is_unlimited
 
 
 def test_a_budget_is_a_share_of_what_is_free_or_a_size() -> None:
@@ -76,6 +89,11 @@ def test_what_is_no_size(text: object) -> None:
         ("[drive]\nsize = 0\n", ("size = 0", "10 TiB")),
         ('[log]\nlevel = "loud"\n', ("'loud'", "debug, info, warning or error")),
         ("[log]\nlevel = []\n", ("[]", "debug, info, warning or error")),
+        ('[drive]\ntime_zone = "Berlin"\n', ("'Berlin'", "Europe/Berlin")),
+        ('[store]\nurl = "s3://key:secret@bucket"\n', ("[store] url", "without credentials")),
+        ('[store]\nup = "1 KiB"\n', ("'1 KiB'", "16 KiB")),
+        ('[store]\nrules = [{up = "1 MiB"}]\n', ("[store] rules", "mon-fri 8-18")),
+        ('[store]\nrules = [{when = "someday", up = "1 MiB"}]\n', ("someday", "mon-fri 8-18")),
         ("drive = 3\n", ("[drive]",)),
         ("[drive\n", ("TOML",)),
     ],

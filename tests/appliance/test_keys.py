@@ -3,7 +3,8 @@
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,21 @@ from appliance import cli, keys, making
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem
 from appliance.durable import write_durably
-from appliance.errors import Locked
+from appliance.errors import CloudRefused, Locked
 from appliance.exit_codes import ExitCode
 from appliance.keys import Brought, Keys
-from appliance.places import LAYOUT, StatePlaces
+from appliance.places import LAYOUT, StatePlaces, is_made
 from appliance.unlocking import unlock
 from cloud_tier import keyring
+from cloud_tier.clock import Clock
 from cloud_tier.dir_store import open_dir_store
 from cloud_tier.errors import CloudError, RingRolledBack, WrapRevoked
 from cloud_tier.kit import Kit, parse_kit
 from cloud_tier.memory_store import MemoryStore
+from cloud_tier.object_store import Page
 from cloud_tier.retrying import RetryPolicy
 from cloud_tier.ring_store import put_header, put_ring
+from cloud_tier.store_url import StoreUrl
 from cloud_tier.wraps import Argon2Cost, WrapKind
 from vfs.check import check
 
@@ -128,6 +132,25 @@ def test_a_store_that_is_taken_is_refused_and_another_may_be_named(run: Run, tmp
     refused(run("init", "--store", f"file://{other}/store"), ExitCode.REFUSED, "it holds drive")
     assert sorted((other / "store").rglob("*")) == before
     assert run("init", "--json", "--store", f"file://{tmp_path}/free")[0] == 0
+
+
+async def test_a_store_that_cannot_do_what_a_drive_needs_is_refused(places: StatePlaces) -> None:
+    class Forgetful(MemoryStore):
+        async def list_page(self, prefix: str, after: str = "") -> Page:
+            return Page([], is_last=True)
+
+    forgetful, kits = Forgetful(), list[Kit]()
+
+    @asynccontextmanager
+    async def opening(_url: StoreUrl, _clock: Clock) -> AsyncIterator[MemoryStore]:
+        yield forgetful
+
+    with pytest.raises(CloudRefused, match="its listings do not show") as caught:
+        await making.make_drive(places, making.Wishes(give_kit=kits.append), opening=opening)
+    assert caught.value.code == "store_refused"
+    assert forgetful.objects == {}
+    assert kits == []
+    assert not is_made(places)
 
 
 def test_bad_wishes_are_refused_before_anything_is_made(run: Run, places: StatePlaces, tmp_path: Path) -> None:
@@ -374,6 +397,19 @@ async def test_an_older_state_of_the_store_is_refused_and_nothing_of_it_used(
         await opened.rotate(store, 3)
     assert store.objects == older
     assert opened.held.current == 2
+
+
+async def test_a_ring_of_the_same_number_that_is_another_one_is_refused(
+    drive: StatePlaces, store: MemoryStore, tmp_path: Path
+) -> None:
+    shutil.copytree(drive.state, tmp_path / "twin")
+    twin, there = Keys.open(StatePlaces(tmp_path / "twin"), Brought()), MemoryStore()
+    there.objects = dict(store.objects)
+    await twin.rotate(there, 2)
+    opened = Keys.open(drive, Brought())
+    await opened.rotate(store, 2)
+    with pytest.raises(RingRolledBack):
+        await opened.follow(there)
 
 
 async def test_another_drives_store_is_refused(drive: StatePlaces, store: MemoryStore, tmp_path: Path) -> None:
