@@ -18,7 +18,7 @@ from appliance.commands.output import instant_text, size_text
 from appliance.control.client import ControlClient
 from appliance.control.protocol import Advice, ControlProblem, Problem, Status, StoreStatus
 from appliance.errors import ApplianceError
-from appliance.key_health import KeyFacts, about_keys, about_store, look_at_keys, look_for_store
+from appliance.key_health import KeyFacts, about_keys, about_store, is_store_beside, look_at_keys, look_for_store
 from appliance.lock import is_held, read_pid
 from appliance.logs import serious_lines
 from appliance.mounts import Answer, find_mount, probe
@@ -57,6 +57,8 @@ class Facts:
     """When the newest file of the state was written, by its own clock."""
     keys: KeyFacts | None
     store: StoreStatus | None
+    is_store_beside: bool
+    """Whether the store is on the disk of the state directory."""
     log_file: Path
     log_lines: tuple[str, ...]
     """What is serious: of the core since it started, of the supervisor in the last day."""
@@ -95,6 +97,7 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
         newest_file=_newest_file(places),
         keys=keys,
         store=look_for_store(places) if status is None else status.store,
+        is_store_beside=is_store_beside(places),
         log_file=places.core_log,
         log_lines=(*serious_lines(places.supervisor_log, yesterday), *serious_lines(places.core_log, began)),
     )
@@ -265,7 +268,7 @@ def _about_keys(facts: Facts) -> Iterator[Advice]:
 
 def _about_store(facts: Facts) -> Iterator[Advice]:
     if facts.store is not None:
-        yield from about_store(facts.store)
+        yield from about_store(facts.store, facts.is_store_beside)
 
 
 _CHECKS: tuple[Callable[[Facts], Iterator[Advice]], ...] = (

@@ -67,6 +67,18 @@ def look_for_store(places: StatePlaces) -> StoreStatus | None:
         return None
 
 
+def is_store_beside(places: StatePlaces) -> bool:
+    """Whether the disk of the state directory takes the store along when it dies."""
+    from appliance.store_link import store_url
+    from cloud_tier.store_url import DirUrl
+
+    try:
+        url = store_url(places, read_config(places.config))
+        return isinstance(url, DirUrl) and url.path.stat().st_dev == places.state.stat().st_dev
+    except (OSError, ApplianceError):
+        return False
+
+
 def about_keys(keys: KeyFacts) -> Iterator[Advice]:
     """What is worth saying about them."""
     if keys.are_lacking:
@@ -99,8 +111,15 @@ def about_keys(keys: KeyFacts) -> Iterator[Advice]:
         )
 
 
-def about_store(store: StoreStatus) -> Iterator[Advice]:
-    """What is worth saying about it."""
+def about_store(store: StoreStatus, is_beside: bool) -> Iterator[Advice]:
+    """What is worth saying about it. `is_beside`: it is on the disk of the state directory."""
+    if is_beside:
+        yield Advice(
+            severity="note",
+            title="The store is on the same disk as the drive",
+            what=f"{store.url} is lost when that disk is.",
+            do="Fine for trying things out. For real work make a drive with its store elsewhere: init --store URL",
+        )
     if store.state in ("unreachable", "refused"):
         yield Advice(
             severity="broken" if store.state == "refused" else "warning",

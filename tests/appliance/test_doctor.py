@@ -40,6 +40,7 @@ def well(status: Status) -> Facts:
         newest_file=START,
         keys=KeyFacts(kits=1),
         store=status.store,
+        is_store_beside=False,
         log_file=Path("/s/log/core.log"),
         log_lines=(),
     )
@@ -68,6 +69,7 @@ async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> N
         ("warning", "The cache is over its budget"): with_status(cache=over),
         ("note", "The drive has no store and no keys yet"): replace(well, keys=KeyFacts(are_lacking=True)),
         ("broken", "The keys here do not open the drive"): replace(well, keys=KeyFacts("Many read it.", 1)),
+        ("note", "The store is on the same disk as the drive"): replace(well, is_store_beside=True),
         ("warning", "There is no recovery kit"): replace(well, keys=KeyFacts()),
         ("warning", "The recovery kit lies beside the drive"): replace(well, keys=KeyFacts(None, 1, Path("/s/kit"))),
         ("warning", "The store cannot be reached"): replace(
