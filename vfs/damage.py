@@ -4,12 +4,18 @@ A page belongs to one block; the extents that point there, live or past, lead to
 way is short. The past has no index for it, so `hits` looks through tables: for a reader in a thread, and rare.
 """
 
-from collections.abc import Iterable, Iterator
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from cachefs.errors import BytesDamaged
+from cachefs.sums import PAGE_BYTES
 from vfs.ids import ROOT
-from vfs.past import Query
+from vfs.past import Past, Query
 from vfs.snapshots import Snapshot
+
+log = logging.getLogger(__name__)
 
 LATEST = 1 << 62  # later than any epoch
 
@@ -28,6 +34,27 @@ _PAST_NAME = (
     "SELECT parent, name FROM dentries WHERE ino = ?1 AND since <= ?2"
     " UNION ALL SELECT parent, name FROM dentries_history WHERE ino = ?1 AND since <= ?2 AND until > ?2 LIMIT 1"
 )
+
+
+def report(where: str, offset: int, error: Exception) -> None:
+    """The line in the log: `where` names the file, as far as it has a name."""
+    log.error(
+        "%s is damaged at byte %d: %s. Nobody is given these 4 KiB; all other bytes are good. Save them anew, or"
+        " bring the file back from a backup; `hybrid-drive scrub` looks for more; have the disk looked at.",
+        where,
+        offset,
+        error,
+    )
+
+
+async def report_page(past: Past, error: BytesDamaged, snapshots: Sequence[Snapshot]) -> None:
+    """`report`, once, for a page that nobody has asked for: the first file that it is part of."""
+    if error.is_news:
+        end = error.offset + PAGE_BYTES
+        found = await past.study(lambda query: list(hits(query, error.block, error.offset, end, snapshots)))
+        hit = found[0] if found else Hit(None, 0, ())
+        where = os.fsdecode(hit.path) if hit.path is not None else "a file without a name"
+        report(where + (f" as {hit.shown_by[-1]} shows it" if hit.shown_by else ""), hit.offset, error)
 
 
 class Hit(NamedTuple):

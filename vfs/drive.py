@@ -21,6 +21,7 @@ from cloud_tier.clock import Clock, SystemClock
 from vfs.actors import Actors
 from vfs.attic import Attic
 from vfs.contents import Contents
+from vfs.damage import report_page
 from vfs.doors import Doors
 from vfs.epochs import Epochs
 from vfs.files import Files
@@ -77,6 +78,7 @@ class Drive:
         self.sealing: Sealing | None = None
         if names is not None and resting is not None:
             self.sealing = Sealing(self.cache, self.contents, self.epochs, names, resting)
+            self.sealing.found_damage = lambda error: report_page(self.past, error, self.snapshots.all())
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
         self.pruning = Pruning(database, self.contents, self.inodes)
         self.doors = Doors(database, counters, self.snapshots, self.namespace)

@@ -20,7 +20,7 @@ whose bytes another SEALED one already has gives its place up.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -94,6 +94,8 @@ class Sealing:
         self.resting = resting
         self.sealed: Callable[[], None] = lambda: None
         """Called after a pass: something may be unsent."""
+        self.found_damage: Callable[[BytesDamaged], Awaitable[None]]
+        """Awaited when a page is not what was written; its block stays OPEN and is not sent."""
         self._cache = cache
         self._contents = contents
         self._epochs = epochs
@@ -162,7 +164,7 @@ class Sealing:
             except Outrun:
                 self._again(due)
             except BytesDamaged as error:
-                log.error("%s: it cannot be sent to the cloud; `hybrid-drive scrub` names its file", error)
+                await self.found_damage(error)
                 self._damaged.add(error.block)
                 self._again(due)
             except BaseException:

@@ -1,13 +1,12 @@
 """Open files: create, open, read, write, flush, fsync, release."""
 
 import errno
-import logging
 import os
 import stat
 
 import pyfuse3
 
-from vfs.damage import paths_of
+from vfs.damage import paths_of, report
 from vfs.errors import BadHandle, Damaged, DataLost, Moved, ReadOnly, Stale
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.fuse.attributes import PRIVILEGES, attributes_of, without_privileges
@@ -15,8 +14,6 @@ from vfs.fuse.base import Base, OpenFile
 from vfs.fuse.errno import guarded
 from vfs.ids import VIEW_SHIFT
 from vfs.inodes import Inode
-
-log = logging.getLogger(__name__)
 
 KEPT_WINDOWS = 4  # of a past file while it is open; a fragmented one has 16,384 extents in each
 
@@ -97,13 +94,7 @@ class FileOperations(Base):
         where = " = ".join(os.fsdecode(path) for path in paths) or f"file number {file.inode.ino}, which has no name"
         if file.view:
             where += f" as {self.drive.doors.snapshot_of(file.view).name} shows it"
-        log.error(
-            "%s is damaged at byte %d: %s. Nobody is given these 4 KiB; all other bytes are good. Save them anew, or"
-            " bring the file back from a backup; `hybrid-drive scrub` looks for more; have the disk looked at.",
-            where,
-            error.offset,
-            error,
-        )
+        report(where, error.offset, error)
 
     async def _read_past(self, file: OpenFile, offset: int, length: int) -> bytes | bytearray:
         inode = file.inode
