@@ -9,7 +9,7 @@ under another id (T8). Such a pack is doomed at the next start: no block was eve
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import trio
@@ -82,6 +82,14 @@ class Catalog:
     def not_unsent(self, block: int) -> None:
         """The block was stored, or has died, or cannot be sent."""
         self.unsent_bytes -= self._unsent.pop(block, 0)
+
+    def unsent(self) -> Iterable[int]:
+        """All blocks that wait or are on their way, in the order in which they were sealed."""
+        return self._unsent
+
+    def is_unsent(self, block: int) -> bool:
+        """Whether the block waits or is on its way."""
+        return block in self._unsent
 
     @property
     def waiting(self) -> int:

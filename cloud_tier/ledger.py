@@ -4,7 +4,7 @@ The order of the calls is the promise: a pack is announced, durably, before the 
 count as stored only after the store has said that all of it is durable and what it should be (I8).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from cloud_tier.block_id import BlockId
@@ -29,6 +29,14 @@ class Ledger(Protocol):
     @property
     def unsent_bytes(self) -> int:
         """Plain bytes of all blocks that no pack holds, on their way or not."""
+        ...
+
+    def unsent(self) -> Iterable[int]:
+        """All blocks that no pack holds, on their way or not, in the order in which they were sealed."""
+        ...
+
+    def is_unsent(self, block: int) -> bool:
+        """Whether the block still waits, or is on its way."""
         ...
 
     def take(self, most_bytes: int) -> list[Unsent]:

@@ -38,6 +38,8 @@ class StoreStatistics:
     """Whether the store has answered, or failed to, since the start."""
     trouble: StoreError | None
     """Why the last request failed; None when it was answered, be it by "there is no such object"."""
+    trouble_age_s: float
+    """Since when every request has failed; 0 when the last one did not."""
 
 
 class Measuring:
@@ -52,6 +54,7 @@ class Measuring:
         self._up_bytes = self._down_bytes = 0
         self._is_asked = False
         self._trouble: StoreError | None = None
+        self._trouble_since_s = 0.0
         self._recent: deque[tuple[float, int, int]] = deque()  # when, up, down
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
@@ -89,6 +92,7 @@ class Measuring:
             slowest_s={kind: latencies[-1] for kind, latencies in known.items()},
             is_asked=self._is_asked,
             trouble=self._trouble,
+            trouble_age_s=0.0 if self._trouble is None else self._clock.monotonic_s() - self._trouble_since_s,
         )
 
     async def _measured(self, kind: str, call: Callable[[], Awaitable[T]], count: int = 1) -> T:
@@ -99,7 +103,12 @@ class Measuring:
         except StoreError as error:
             self._errors[type(error).__name__] += 1
             self._is_asked = True
-            self._trouble = None if isinstance(error, ObjectMissing | ObjectExists | RangeBeyondEnd) else error
+            if isinstance(error, ObjectMissing | ObjectExists | RangeBeyondEnd):
+                self._trouble = None
+            else:
+                if self._trouble is None:
+                    self._trouble_since_s = begun_s
+                self._trouble = error
             raise
         self._is_asked, self._trouble = True, None
         self._latencies.setdefault(kind, deque(maxlen=LATENCIES)).append(self._clock.monotonic_s() - begun_s)

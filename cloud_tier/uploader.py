@@ -15,6 +15,7 @@ cache; what that means for those who write is the budget's business.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -39,14 +40,20 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 60.0  # between attempts for a pack that cou
 
 @dataclass(frozen=True)
 class UploadStatistics:
-    """Since the start. `trouble`: why the last attempt failed, in a sentence; None while all is well."""
+    """Since the start, but for `sending` (packs on their way) and `sending_bytes`.
+
+    `trouble`: why the last attempt failed, in a sentence; None while all is well. `trouble_age_s`: since when none has
+    succeeded.
+    """
 
     packs: int
     packed_bytes: int
     blocks: int
     plain_bytes: int
     sending: int
+    sending_bytes: int
     trouble: str | None
+    trouble_age_s: float
 
 
 @dataclass
@@ -72,8 +79,10 @@ class Uploader:
         self._open: dict[Lane, _Open] = {}
         self._thread = trio.CapacityLimiter(1)
         self._wanted = trio.Event()
-        self._quiet = trio.Event()
+        self._progress = trio.lowlevel.ParkingLot()
         self._sending = dict.fromkeys(Lane, 0)
+        self._sending_bytes = 0
+        self._trouble_since = 0.0
         self._hurries = 0
         self._packs = self._packed_bytes = self._blocks = self._plain_bytes = 0
 
@@ -82,20 +91,29 @@ class Uploader:
         self._wanted.set()
 
     async def flush(self) -> None:
-        """Return once nothing is unsent. Packs are closed at once meanwhile."""
+        """Return once what is unsent now was sent, whatever comes later. Packs are closed at once meanwhile."""
         self._hurries += 1
+        left = deque(self._ledger.unsent())
+        self.wake()
         try:
-            while self._ledger.unsent_bytes or self._is_at_work():
-                self._quiet = trio.Event()
-                self.wake()
-                await self._quiet.wait()
+            while left:
+                if self._ledger.is_unsent(left[0]):
+                    await self._progress.park()
+                else:
+                    left.popleft()
         finally:
             self._hurries -= 1
 
     def statistics(self) -> UploadStatistics:
-        trouble = None if self.trouble is None else str(self.trouble)
         return UploadStatistics(
-            self._packs, self._packed_bytes, self._blocks, self._plain_bytes, sum(self._sending.values()), trouble
+            packs=self._packs,
+            packed_bytes=self._packed_bytes,
+            blocks=self._blocks,
+            plain_bytes=self._plain_bytes,
+            sending=sum(self._sending.values()),
+            sending_bytes=self._sending_bytes,
+            trouble=None if self.trouble is None else str(self.trouble),
+            trouble_age_s=0.0 if self.trouble is None else trio.current_time() - self._trouble_since,
         )
 
     async def run(self) -> None:
@@ -109,8 +127,8 @@ class Uploader:
                 is_busy = await self._encode_some()
                 for lane in self._due(is_busy):
                     await self._close(lane, nursery)
+                self._progress.unpark_all()
                 if not is_busy:
-                    self._tell_quiet()
                     await self._wait()
 
     def _due(self, is_busy: bool) -> list[Lane]:
@@ -121,13 +139,6 @@ class Uploader:
         left = max(0.0, due - trio.current_time()) if due is not None else float("inf")
         with trio.move_on_after(left):
             await self._wanted.wait()
-
-    def _tell_quiet(self) -> None:
-        if not self._is_at_work():
-            self._quiet.set()
-
-    def _is_at_work(self) -> bool:
-        return bool(self._open) or any(self._sending.values())
 
     # --- encoding ---
 
@@ -176,6 +187,7 @@ class Uploader:
     # --- sending ---
 
     async def _send(self, lane: Lane, pack: Pack, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
+        self._sending_bytes += len(pack.body)
         try:
             number = await self._ledger.begin(pack.pack_id, pack.generation, self._fence, len(pack.body))
             await self._put(str(PackName(self._fence, pack.pack_id)), pack.body)
@@ -186,6 +198,7 @@ class Uploader:
             self._plain_bytes += sum(one.size_bytes for one, _ in blocks)
         finally:
             self._sending[lane] -= 1
+            self._sending_bytes -= len(pack.body)
         self.stored([one for one, _ in blocks])
         self.wake()
 
@@ -197,6 +210,8 @@ class Uploader:
             except StoreError as error:
                 if self.trouble is None or str(self.trouble) != str(error):
                     log.warning("%s", error)
+                if self.trouble is None:
+                    self._trouble_since = trio.current_time()
                 self.trouble = error
                 await trio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT_S)

@@ -57,6 +57,10 @@ class Resting:
                 self.gone(one)
         return due
 
+    def due_at(self, moment: float) -> float:
+        """When all that is announced at `moment` is due, be it at rest or not."""
+        return moment + max(self._policy.quiet_s, self._policy.old_s)
+
     def next_due(self, now: float) -> float:
         """When to look again, if nothing more is written. In time that has passed when something is due already."""
         soon = [now + self._policy.quiet_s]

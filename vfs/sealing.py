@@ -122,10 +122,11 @@ class Sealing:
             await trio.sleep_until(min(sweep_at, self.resting.next_due(trio.current_time())))
 
     async def seal_all(self) -> None:
-        """Seal whatever is OPEN now, at rest or not, but for damaged blocks."""
+        """Seal whatever is OPEN now, but for damaged blocks. Ends although others go on writing."""
         await self._cache.cuts.wait_cut()
         await self.sweep()
-        while await self.seal_due(float("inf")):
+        now = self.resting.due_at(trio.current_time())
+        while await self.seal_due(now):  # noqa: ASYNC110  (each pass does work)
             await trio.sleep(REST_S)
 
     async def sweep(self) -> None:

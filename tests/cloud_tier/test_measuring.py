@@ -32,6 +32,22 @@ async def test_requests_bytes_and_errors_are_counted(autojump_clock: MockClock) 
     assert (found.bytes_up, found.bytes_down) == (1500, 1010)
 
 
+async def test_trouble_lasts_from_the_first_of_the_failures_until_an_answer(autojump_clock: MockClock) -> None:
+    faulty = FaultyStore(MemoryStore())
+    store = Measuring(faulty, FakeClock())
+    faulty.plan("put", error=StoreThrottled("first"))
+    faulty.plan("put", nth=2, error=StoreThrottled("second"))
+    for _ in range(2):
+        with pytest.raises(StoreThrottled):
+            await store.put("a", b"")
+        await trio.sleep(30)
+    assert "second" in str(store.statistics().trouble)
+    assert store.statistics().trouble_age_s == 60
+    with pytest.raises(ObjectMissing):
+        await store.get("a")
+    assert (store.statistics().trouble, store.statistics().trouble_age_s) == (None, 0)
+
+
 async def test_rate_is_that_of_the_last_ten_seconds(autojump_clock: MockClock) -> None:
     store = Measuring(MemoryStore(), FakeClock())
     await store.put("a", bytes(1000))

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,11 @@ class CountedStore(MemoryStore):
         super().__init__()
         self.puts = self.gets = self.put_bytes = self.got_bytes = 0
         self.is_offline = False
+        self.put_s = 0.0
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
         self._reach()
+        await trio.sleep(self.put_s)
         self.puts += 1
         self.put_bytes += len(body)
         await super().put(name, body, if_absent=if_absent, pace=pace)
@@ -117,6 +120,50 @@ async def test_flushed_bytes_survive_death_of_the_core_and_eviction(
     assert await built.read("a") == noise(1, 50_000)
     await built.restart(crash=True)
     assert await built.read("a") == noise(1, 50_000)
+
+
+async def test_flush_ends_although_others_go_on_writing(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    await built.write("mine", noise(1, 50_000))
+    store.put_s = 4.0
+
+    async def write_on() -> None:
+        for number in count(2):
+            await built.write("log", noise(number, 2000), number * 2000)
+            await built.write(f"{number}", noise(number, 5000))
+            await trio.sleep(0.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_on)
+        with trio.fail_after(60):
+            await built.drive.flush()
+        assert built.drive.cache.catalog.unsent_bytes > 0
+        nursery.cancel_scope.cancel()
+    block = built.drive.contents.pieces(built.inode("mine").content, 0, 1)[0].block
+    assert built.drive.cache.catalog.find(block) is not None
+
+
+@pytest.mark.expected_log(r"cloud_tier.uploader: The cloud store cannot be reached")
+async def test_everybody_who_flushes_hears_of_the_end_and_meanwhile_of_the_trouble(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    await built.write("a", noise(1, 50_000))
+    store.is_offline = True
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(built.drive.flush)
+        await trio.sleep(70)
+        trouble = built.drive.tier.uploader.statistics()
+        assert trouble.trouble is not None
+        assert 60 < trouble.trouble_age_s <= 70
+        assert (trouble.sending, trouble.sending_bytes > 50_000) == (1, True)
+        await built.write("b", noise(2, 50_000))
+        store.is_offline = False
+        with trio.fail_after(100):
+            await built.drive.flush()
+    after = built.drive.tier.uploader.statistics()
+    assert (after.trouble, after.trouble_age_s, after.sending_bytes) == (None, 0, 0)
 
 
 async def test_many_small_files_are_few_requests(
