@@ -50,7 +50,7 @@ class Resting:
         due: list[int] = []
         for times, age in ((self._last, self._policy.quiet_s), (self._first, self._policy.old_s)):
             for one, moment in times.items():
-                if len(due) == most or moment > now - age:
+                if len(due) == most or moment + age > now:
                     break
                 due.append(one)
             for one in due:
