@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from appliance.commands.output import instant_text, size_text
 from appliance.control.client import ControlClient
 from appliance.control.protocol import Advice, ControlProblem, Problem, Status, StoreStatus
 from appliance.errors import ApplianceError
+from appliance.figures import instant_text, size_text
 from appliance.key_health import KeyFacts, about_keys, about_store, is_store_beside, look_at_keys, look_for_store
 from appliance.lock import is_held, read_pid
 from appliance.logs import serious_lines

@@ -17,6 +17,7 @@ from typing import Literal, cast
 import trio
 
 from appliance.assemble import check_open_state, scrub_drive
+from appliance.cloud_status import cloud_status
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -96,6 +97,7 @@ class CoreService:
             size_bytes=size,
             free_bytes=free,
             store=self._link.status(),
+            cloud=cloud_status(drive, self._link, instant(drive.clock.now_ns())),
         )
 
     async def cache_stats(self) -> CacheStats:

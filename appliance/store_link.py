@@ -19,6 +19,7 @@ from appliance.keys import Keys
 from appliance.places import StatePlaces
 from cloud_tier.clock import Clock
 from cloud_tier.errors import CloudError, ObjectMissing, StoreError, StoreTaken
+from cloud_tier.measuring import StoreStatistics
 from cloud_tier.object_names import DRIVE
 from cloud_tier.object_store import ObjectStore
 from cloud_tier.retrying import RetryPolicy
@@ -92,9 +93,18 @@ class StoreLink:
         with trio.CancelScope(shield=True), trio.move_on_after(START_S):
             await self.store.aclose()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether what answers is not this drive's store."""
+        return self._refusal is not None
+
+    def statistics(self) -> StoreStatistics:
+        """What has passed the line."""
+        return self._opened.measured.statistics()
+
     def status(self) -> StoreStatus:
         """What is known, without a request."""
-        last = self._opened.measured.statistics()
+        last = self.statistics()
         if self._refusal is not None:
             return StoreStatus(url=str(self.url), state="refused", reason=sentence_of(self._refusal))
         if last.trouble is not None:

@@ -46,6 +46,7 @@ class Block:
         "offset",
         "segment",
         "shared",
+        "tallied",
         "writers",
     )
 
@@ -71,6 +72,7 @@ class Block:
         self.is_frozen = False
         self.is_new = False
         self.doubted: Segment | None = None  # where it lies, until its bytes are believed
+        self.tallied = 0  # of `length` of an OPEN block, what `Blocks.open_bytes` counts
         self.writers = 0  # threads that write to it at this moment
 
     @property
@@ -111,11 +113,15 @@ class Blocks:
         self.doubted = 0  # what was fetched to segments up to this number was never synced before a power loss
         self.held = 0  # rows; kept as a tally, for counting a million of them takes the loop away
         self.sealed = 0
+        self.open = self.open_bytes = 0  # OPEN blocks and their bytes, as of their rows
 
     def load(self) -> None:
         """Count the rows. Once, at start."""
         self.held = self._database.row("SELECT count(*) FROM residency")[0]
         self.sealed = self._database.row("SELECT count(*) FROM blocks WHERE block_id IS NOT NULL")[0]
+        self.open, self.open_bytes = self._database.row(
+            "SELECT count(*), coalesce(sum(length), 0) FROM blocks WHERE block_id IS NULL"
+        )
 
     def unwritten(self) -> int:
         """How many blocks wait for the next flush."""
@@ -149,6 +155,8 @@ class Blocks:
             block = Block(number, block_id, length, born, bool(shared), NOWHERE, 0, 0)
         else:
             raise UnknownBlock(number)
+        if block_id is None:
+            block.tallied = length
         self._loaded[number] = block
         if len(self._loaded) > CACHED_BLOCKS + len(self._dirty):
             self._shrink()
@@ -197,7 +205,15 @@ class Blocks:
                 self.sealed -= 1
                 self._dropped_sealed.add(number)
                 self.dropped(number)
+            else:
+                self.closed(block)
         self.forget(number)
+
+    def closed(self, block: Block) -> None:
+        """The block was OPEN and is sealed now, or no more."""
+        self.open -= 1
+        self.open_bytes -= block.tallied
+        block.tallied = 0
 
     def forget(self, number: int) -> None:
         """Its rows were changed or removed by somebody else: the next `get` reads them."""
@@ -220,11 +236,15 @@ class Blocks:
                 self._segments.occupy(block.segment, block.capacity)
                 block.is_new = False
                 self.held += 1
+                self.open += 1
             else:
                 write(
                     "UPDATE blocks SET block_id = ?, length = ?, shared = ? WHERE block = ?",
                     (block.block_id, block.length, int(block.shared), block.number),
                 )
+            if block.block_id is None:
+                self.open_bytes += block.length - block.tallied
+                block.tallied = block.length
         self._dirty.clear()
         if self._dropped:
             numbers = json.dumps(sorted(self._dropped))

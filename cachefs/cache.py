@@ -76,7 +76,7 @@ class Cache(Places):
             "precious_bytes": segments["live_bytes"] - (self.evicting.evictable_bytes if self.evicting else 0),
             "free_queue_bytes": segments["free_queue_bytes"],
             "segments": segments["segments"],
-            "blocks_open": self.blocks.held - self.blocks.sealed,
+            "blocks_open": self.blocks.open,
             "blocks_sealed": self.blocks.sealed,
             "damaged_pages": len(self.damaged),
         }

@@ -10,6 +10,7 @@ under another id (T8). Such a pack is doomed at the next start: no block was eve
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import trio
@@ -55,6 +56,8 @@ class Catalog:
         self.wait_synced: Callable[[], Awaitable[None]]
         self.unsent_bytes = 0
         """Plain bytes of what waits or is on its way."""
+        self.unreadable: set[int] = set()
+        """Blocks that no pack has and whose bytes are damaged here."""
         self.when_unsent: Callable[[], None] = lambda: None
         """Called when there is something to send."""
         self._unsent: dict[int, int] = {}  # block: its bytes
@@ -82,10 +85,16 @@ class Catalog:
     def not_unsent(self, block: int) -> None:
         """The block was stored, or has died, or cannot be sent."""
         self.unsent_bytes -= self._unsent.pop(block, 0)
+        self.unreadable.discard(block)
 
     def unsent(self) -> Iterable[int]:
         """All blocks that wait or are on their way, in the order in which they were sealed."""
         return self._unsent
+
+    @property
+    def unsent_blocks(self) -> int:
+        """How many wait or are on their way."""
+        return len(self._unsent)
 
     def is_unsent(self, block: int) -> bool:
         """Whether the block waits or is on its way."""
@@ -122,6 +131,9 @@ class Catalog:
         data = await self.read_block(block)
         if data is None:
             self.not_unsent(block)
+            with suppress(UnknownBlock):
+                self._blocks.get(block)
+                self.unreadable.add(block)
         return data
 
     async def begin(self, pack_id: PackId, generation: Generation, fence: int, size_bytes: int) -> int:

@@ -66,6 +66,7 @@ class Seals:
             self._database.write("UPDATE residency SET capacity = ? WHERE block = ?", (end, block.number))
         self._database.write("UPDATE blocks SET block_id = ? WHERE block = ?", (block_id, block.number))
         self._note_sealed(block.number, block.length, lane)
+        self._blocks.closed(block)
         self._blocks.forget(block.number)
         block.block_id = block_id
 
@@ -74,6 +75,7 @@ class Seals:
         self._database.write("DELETE FROM residency WHERE block = ?", (block.number,))
         self._database.write("DELETE FROM blocks WHERE block = ?", (block.number,))
         self._blocks.held -= 1
+        self._blocks.closed(block)
         self._blocks.forget(block.number)
         block.shared = True  # whoever still holds the object must not write to it
         places = []

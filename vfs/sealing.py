@@ -92,15 +92,13 @@ class Sealing:
         resting: Resting,
     ) -> None:
         self.resting = resting
-        self.sealed: Callable[[], None] = lambda: None
-        """Called after a pass: something may be unsent."""
+        self.damaged: set[int] = set()  # OPEN blocks that cannot be sealed
         self.found_damage: Callable[[BytesDamaged], Awaitable[None]]
         """Awaited when a page is not what was written; its block stays OPEN and is not sent."""
         self._cache = cache
         self._contents = contents
         self._epochs = epochs
         self._names = names
-        self._damaged: set[int] = set()
         self._thread = trio.CapacityLimiter(1)
         self._busy = trio.Lock()
 
@@ -135,7 +133,7 @@ class Sealing:
         while True:
             blocks = await trio.to_thread.run_sync(self._open_blocks, last, limiter=self._thread)
             for number in blocks:
-                if number not in self._damaged:
+                if number not in self.damaged:
                     row = self._cache.database.row(_CONTENT_OF, (number,))
                     self.resting.found(-number if row is None else row[0])
             if len(blocks) < SWEPT_BLOCKS:
@@ -166,14 +164,13 @@ class Sealing:
                 self._again(due)
             except BytesDamaged as error:
                 await self.found_damage(error)
-                self._damaged.add(error.block)
+                self.damaged.add(error.block)
                 self._again(due)
             except BaseException:
                 self._again(due)
                 raise
             finally:
                 self._cache.segments.free_queue.release(lease)
-            self.sealed()
             return True
 
     def _again(self, due: Iterable[int]) -> None:
@@ -228,7 +225,7 @@ class Sealing:
             block = self._cache.blocks.get(number)
         except UnknownBlock:
             return None
-        return None if block.block_id is not None or number in self._damaged else block
+        return None if block.block_id is not None or number in self.damaged else block
 
     def _left_over(self, blocks: dict[int, Block], runs: Iterable[Run]) -> list[Run]:
         """What leads into these blocks and is in no run: as it lies."""

@@ -3,8 +3,9 @@
 import typer
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import print_json, size_text
+from appliance.commands.output import print_json
 from appliance.control.client import ControlClient
+from appliance.figures import size_text
 
 app = typer.Typer(help="Look at the local bytes.", no_args_is_help=True)
 

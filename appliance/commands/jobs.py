@@ -1,8 +1,9 @@
 """`hybrid-drive jobs`: what the core does or did in steps."""
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import instant_text, print_json, print_table
+from appliance.commands.output import print_json, print_table
 from appliance.control.client import ControlClient
+from appliance.figures import instant_text
 
 
 def jobs(state: State = None, json: Json = False) -> None:

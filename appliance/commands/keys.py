@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from appliance.commands.options import Json, KitOption, PassphraseFile, State, given_passphrase, places_of
-from appliance.commands.output import instant_text, print_json, print_table
+from appliance.commands.output import print_json, print_table
 from appliance.config import read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem, KeyState, Problem, ServiceError
 from appliance.errors import AlreadyRunning
+from appliance.figures import instant_text
 from appliance.lock import holding
 from appliance.passphrases import ask_new, require_strong
 from appliance.places import StatePlaces, require_drive

@@ -3,12 +3,9 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def print_json(value: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None:
@@ -45,17 +42,3 @@ def printable(name: str) -> str:
     """A name for a person's eyes: what is not UTF-8, or moves the cursor, becomes an escape."""
     text = name.encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def size_text(size_bytes: int) -> str:
-    """`1.5 GiB`; three significant digits at most."""
-    size, unit = float(size_bytes), 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    digits = 0 if unit == 0 or size >= 100 else 1
-    return f"{size:.{digits}f} {_UNITS[unit]}"
-
-
-def instant_text(instant: datetime | None) -> str:
-    """An instant as the names of snapshots have it, in UTC, readable."""
-    return "never" if instant is None else instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

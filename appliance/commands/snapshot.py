@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import instant_text, print_json, print_table
+from appliance.commands.output import print_json, print_table
 from appliance.control.client import ControlClient
+from appliance.figures import instant_text
 
 app = typer.Typer(help="Keep, list and give up states of the whole drive.", no_args_is_help=True)
 

@@ -1,12 +1,13 @@
 """`hybrid-drive status`: one honest look at the running drive."""
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import instant_text, print_json, size_text
+from appliance.commands.output import print_json
 from appliance.control.client import ControlClient
+from appliance.figures import instant_text, size_text
 
 
 def status(state: State = None, json: Json = False) -> None:
-    """Says whether the drive serves, what it holds and how its cache is."""
+    """Says whether the drive serves, what it holds, how its cache is, and what of it the cloud has."""
     with ControlClient(places_of(state).control_socket) as core:
         now = core.status()
     if json:
@@ -23,6 +24,12 @@ def status(state: State = None, json: Json = False) -> None:
         words = {"unknown": "not asked yet", "unreachable": "OUT OF REACH", "refused": "REFUSED"}
         word = words.get(now.store.state, now.store.state)
         print(f"  store      {now.store.url}, {word}" + (f": {now.store.reason}" if now.store.reason else ""))
+    if now.cloud is not None:
+        print(f"  cloud      {now.cloud.verdict}")
+        if now.cloud.uploading_bytes:
+            print(f"  uploading  {size_text(now.cloud.uploading_bytes)}, {size_text(now.cloud.rate_bytes_per_s)}/s")
+        if now.cloud.trouble is not None and (now.store is None or now.store.reason is None):
+            print(f"  trouble    {now.cloud.trouble}")
     if cache.damaged_pages:
         print(f"  DAMAGED    {cache.damaged_pages} pages of 4 KiB; the core's log names their files")
     print(f"  jobs       {now.jobs_running} running")

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import instant_text, print_json, print_table, size_text
+from appliance.commands.output import print_json, print_table
 from appliance.control.client import ControlClient
 from appliance.drive_paths import drive_path
+from appliance.figures import instant_text, size_text
 
 Path = Annotated[
     str, typer.Argument(metavar="PATH", help="Relative to the drive's root, or absolute inside the mount.")

@@ -23,7 +23,6 @@ from appliance.control.metrics import as_prometheus
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
-    DriveService,
     Job,
     KeyState,
     KitPage,
@@ -38,6 +37,7 @@ from appliance.control.protocol import (
     UndoRequest,
     Version,
 )
+from appliance.control.services import DriveService
 
 PEER_UID = "hybrid_drive.peer_uid"
 """The key in the ASGI scope under which the server puts the caller's uid."""

@@ -1,6 +1,6 @@
 """The status as Prometheus text. Pure; names are an interface for whoever scrapes them: add, never rename."""
 
-from appliance.control.protocol import Status
+from appliance.control.protocol import CloudStatus, Status
 
 
 def as_prometheus(status: Status) -> str:
@@ -27,11 +27,32 @@ def as_prometheus(status: Status) -> str:
         ("cache_blocks_sealed", "SEALED blocks", cache.blocks_sealed),
         ("cache_damaged_pages", "Pages found damaged since the start", cache.damaged_pages),
     ]
+    if status.cloud is not None:
+        gauges += _of_cloud(status.cloud)
     if status.last_cut is not None:
         gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))
     lines = [_lines(name, "gauge", meaning, value) for name, meaning, value in gauges]
     lines.append(_lines("slow_turns_total", "counter", "Turns of the core's loop over 20 ms", status.slow_turns))
+    if status.cloud is not None:
+        sent = status.cloud.sent_bytes
+        lines.append(_lines("cloud_sent_bytes_total", "counter", "Bytes of packs that the store has taken", sent))
     return "".join(lines)
+
+
+def _of_cloud(cloud: CloudStatus) -> list[tuple[str, str, float]]:
+    gauges: list[tuple[str, str, float]] = [
+        ("cloud_complete", "1 when no byte waits to be sent", float(cloud.state == "complete")),
+        ("cloud_stuck", "1 when bytes wait and the store does not take them", float(cloud.state == "stuck")),
+        ("cloud_open_bytes", "Bytes of files saved just now, not ready to be sent", cloud.open_bytes),
+        ("cloud_unsent_bytes", "Bytes of files that wait to be sent or are on their way", cloud.unsent_bytes),
+        ("cloud_unsent_blocks", "Blocks that wait to be sent or are on their way", cloud.unsent_blocks),
+        ("cloud_uploading_bytes", "Bytes of packs on their way", cloud.uploading_bytes),
+        ("cloud_up_bytes_per_second", "Rate to the store over the last 10 s", cloud.rate_bytes_per_s),
+        ("cloud_damaged_blocks", "Blocks that cannot be sent", cloud.damaged_blocks),
+    ]
+    if cloud.trouble_since is not None:
+        gauges.append(("cloud_trouble_since_seconds", "Since when requests fail", cloud.trouble_since.timestamp()))
+    return gauges
 
 
 def _lines(name: str, kind: str, meaning: str, value: float) -> str:

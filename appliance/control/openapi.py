@@ -8,7 +8,7 @@ import json
 from typing import cast
 
 from appliance.control.handlers import build_app
-from appliance.control.protocol import DriveService
+from appliance.control.services import DriveService
 
 
 def document() -> str:

@@ -1,4 +1,4 @@
-"""The words of the control interface: its messages, its errors, and the service that both ends mirror.
+"""The words of the control interface: its messages and its errors. `services` says what can be asked.
 
 Owns the shape of everything that crosses the control socket (wire format: JSON, keys as the attributes below,
 instants in ISO 8601 UTC). A message is frozen: what the core said stays what it said. Answers ignore keys they do not
@@ -12,7 +12,7 @@ pydantic.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -154,6 +154,31 @@ class StoreStatus(_Answer):
     reason: str | None = None
 
 
+class CloudStatus(_Answer):
+    """How far the store has what is saved here, and all of it as one clause, `verdict`.
+
+    "complete": no byte waits; "sending": some do, and go; "stuck": some do, and the last attempt failed. Bytes are
+    those of files; `sent_bytes` (since the start), `uploading_bytes` and the rate (over the last 10 s) are those of
+    packs. `open_bytes` were saved seconds ago and have no name yet, `unsent_bytes` have one and are in no pack of the
+    store. `estimate_s` is None while nothing moves. `trouble` is why the last request failed, a sentence, and
+    `trouble_since` when the first one did without a good one after it. `damaged_blocks` cannot be sent: their bytes
+    here are not what was written.
+    """
+
+    state: Literal["complete", "sending", "stuck"]
+    verdict: str
+    open_bytes: int
+    unsent_bytes: int
+    unsent_blocks: int
+    uploading_bytes: int
+    rate_bytes_per_s: float
+    estimate_s: float | None = None
+    trouble: str | None = None
+    trouble_since: AwareDatetime | None = None
+    sent_bytes: int
+    damaged_blocks: int = 0
+
+
 class Status(_Answer):
     """One honest look at the core.
 
@@ -176,6 +201,7 @@ class Status(_Answer):
     size_bytes: int
     free_bytes: int
     store: StoreStatus | None = None
+    cloud: CloudStatus | None = None
 
 
 class Finding(_Answer):
@@ -268,81 +294,3 @@ class ControlProblem(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
-
-
-class KeyService(Protocol):
-    """The keys of the drive. Every method raises `ServiceError`; a change needs the store, and is whole or not at all.
-
-    Refusals: `offline` and `store_refused` when the store cannot take the change, `damaged`, `locked`.
-    """
-
-    async def state(self) -> KeyState: ...
-
-    async def add_passphrase(self, passphrase: str, name: str) -> KeyState:
-        """Raises `usage` for one that is too weak."""
-        ...
-
-    async def revoke(self, number: int) -> KeyState:
-        """Let a wrap open nothing that is written from now on. Raises `not_found`, `refused` for the last one."""
-        ...
-
-    async def rotate(self) -> KeyState:
-        """Seal what is written from now on under a new key; every wrap opens it."""
-        ...
-
-    async def new_kit(self) -> KitPage:
-        """One more; those before stay good until they are revoked."""
-        ...
-
-
-class DriveService(Protocol):
-    """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
-
-    @property
-    def keys(self) -> KeyService: ...
-
-    async def status(self) -> Status: ...
-
-    async def create_snapshot(self, label: str | None) -> Snapshot:
-        """Refuses a label that cannot be part of a folder's name (`usage`), and a read-only drive (`read_only`)."""
-        ...
-
-    async def list_snapshots(self) -> list[Snapshot]:
-        """Oldest first."""
-        ...
-
-    async def delete_snapshot(self, name: str) -> None:
-        """Raises `not_found`, or `held`."""
-        ...
-
-    async def hold(self, name: str, held: bool) -> Snapshot:
-        """Sets or gives back the promise not to delete it. Doing it twice is no error. Raises `not_found`."""
-        ...
-
-    async def versions(self, path: str) -> list[Version]:
-        """Newest first. Raises `not_found` when no state known to the drive has a file there."""
-        ...
-
-    async def plan_restore(self, request: RestoreRequest) -> RestorePlan: ...
-
-    async def start_restore(self, request: RestoreRequest) -> Job:
-        """Returns as soon as the job is recorded; ask `job` how far it is. Raises `not_found`, or `exists` for `to`."""
-        ...
-
-    async def undo(self, job_id: int, force: bool) -> Job:
-        """Raises `not_found`, `refused` when there is nothing to undo, or `changed_since` with "differences"."""
-        ...
-
-    async def jobs(self) -> list[Job]:
-        """Newest first."""
-        ...
-
-    async def job(self, job_id: int) -> Job: ...
-
-    async def cache_stats(self) -> CacheStats: ...
-
-    async def check(self) -> CheckReport: ...
-
-    async def scrub(self, percent: float) -> CheckReport:
-        """Reads so many percent of the local bytes, and names the files of those that are damaged."""
-        ...

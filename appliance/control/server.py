@@ -29,7 +29,7 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 
 from appliance.control.address import reachable_name
 from appliance.control.handlers import PEER_UID, build_app
-from appliance.control.protocol import DriveService
+from appliance.control.services import DriveService
 
 GROUP = "hybrid-drive"
 _BACKLOG = 64

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.fake_service import FakeService, serving
+from kit.fake_service import CLOUD, FakeService, serving
 
 from appliance import cli
 from appliance.commands import output
 from appliance.control.protocol import ControlProblem, Difference, StoreStatus
 from appliance.drive_paths import drive_path
 from appliance.exit_codes import ExitCode
+from appliance.figures import size_text
 from appliance.places import StatePlaces, default_mount, default_state
 
 Run = Callable[..., tuple[int, str, str]]
@@ -66,6 +67,24 @@ def test_status_says_how_the_store_is(run: Run, service: FakeService) -> None:
     service.store = StoreStatus(url="file:///the/store", state="unreachable", reason="It is unplugged.")
     assert "OUT OF REACH: It is unplugged." in run("status")[1]
     assert parsed(run("status", "--json"))["store"]["state"] == "unreachable"
+
+
+def test_status_says_what_the_cloud_has_and_what_is_wrong(run: Run, service: FakeService) -> None:
+    assert "cloud      everything is in the cloud as of 2026-03-01 12:00:00 UTC\n" in run("status")[1]
+    service.cloud = CLOUD.model_copy(
+        update={
+            "state": "stuck",
+            "verdict": "the store does not take what is sent since noon; 7 B wait",
+            "uploading_bytes": 2**20,
+            "rate_bytes_per_s": 2048.0,
+            "trouble": "The cloud store is full.",
+        }
+    )
+    out = run("status")[1]
+    assert "cloud      the store does not take what is sent since noon; 7 B wait\n" in out
+    assert "uploading  1.0 MiB, 2.0 KiB/s\n" in out
+    assert "trouble    The cloud store is full.\n" in out
+    assert parsed(run("status", "--json"))["cloud"]["state"] == "stuck"
 
 
 def test_a_snapshot_lives_through_its_verbs(run: Run, service: FakeService) -> None:
@@ -151,6 +170,8 @@ def test_a_defect_of_the_core_is_no_traceback(run: Run, service: FakeService) ->
     code, out, err = run("status")
     assert (code, out) == (ExitCode.UNEXPECTED, "")
     assert "Traceback" not in err
+    service.defect = None
+    assert run("status")[0] == 0, "and whoever served that has logged by now"
 
 
 def test_what_nobody_foresaw_leaves_its_traceback_in_the_log_only(
@@ -220,7 +241,7 @@ def test_the_default_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (200 * 2**20, "200 MiB"), (2**60, "1024 PiB")]
 )
 def test_sizes_are_short(size: int, text: str) -> None:
-    assert output.size_text(size) == text
+    assert size_text(size) == text
 
 
 def test_a_name_cannot_move_the_cursor() -> None:

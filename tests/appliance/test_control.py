@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kit.fake_service import START, FakeService, serving
+from kit.fake_service import CLOUD, START, FakeService, serving
 
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem, Difference, Finding
@@ -88,7 +88,12 @@ def test_check_and_metrics_tell_what_the_service_knows(client: ControlClient, se
     assert client.check().findings == service.findings
     metrics = client.metrics()
     assert "\nhybrid_drive_cache_budget_bytes 1073741824\n" in metrics
-    assert metrics.count("# TYPE") == metrics.count("# HELP") == 21
+    assert metrics.count("# TYPE") == metrics.count("# HELP") == 30
+    assert "\nhybrid_drive_cloud_complete 1\n" in metrics
+    service.cloud = CLOUD.model_copy(update={"state": "stuck", "unsent_bytes": 7, "trouble_since": START})
+    metrics = client.metrics()
+    assert "\nhybrid_drive_cloud_unsent_bytes 7\n" in metrics
+    assert f"\nhybrid_drive_cloud_trouble_since_seconds {START.timestamp():.0f}\n" in metrics
 
 
 def test_a_refusal_keeps_its_code_and_sentence(client: ControlClient) -> None:

@@ -125,7 +125,9 @@ async def test_tallies_count_the_rows(tmp_path: Path) -> None:
         cache.blocks.drop(blocks[0].number)
         put(cache, b"without rows")
         assert (cache.blocks.held, cache.blocks.unwritten()) == (4, 2)  # one that went, one that came
+        assert (cache.blocks.open, cache.blocks.open_bytes) == (4, 20)
         cache.cuts.log()
     async with bare_cache(tmp_path) as cache:
         assert (cache.blocks.held, cache.blocks.sealed, cache.blocks.unwritten()) == (5, 0, 0)
         assert cache.statistics()["blocks_open"] == 5
+        assert cache.blocks.open_bytes == 4 * 5 + 12

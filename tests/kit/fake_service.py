@@ -15,6 +15,7 @@ import trio
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
+    CloudStatus,
     Difference,
     Finding,
     Job,
@@ -34,6 +35,16 @@ from appliance.when import Unresolved, resolve_when
 from cloud_tier.kit import Kit
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+CLOUD = CloudStatus(
+    state="complete",
+    verdict="everything is in the cloud as of 2026-03-01 12:00:00 UTC",
+    open_bytes=0,
+    unsent_bytes=0,
+    unsent_blocks=0,
+    uploading_bytes=0,
+    rate_bytes_per_s=0.0,
+    sent_bytes=2**20,
+)
 
 
 class FakeKeys:
@@ -87,6 +98,7 @@ class FakeService:
         self.now = START
         self.keys = FakeKeys()
         self.store = StoreStatus(url="file:///the/store", state="reachable")
+        self.cloud = CLOUD
         self.snapshots: dict[str, Snapshot] = {}
         self.kept: dict[str, list[Version]] = {}
         self.recorded: dict[int, Job] = {}
@@ -131,6 +143,7 @@ class FakeService:
             size_bytes=10 * 2**40,
             free_bytes=9 * 2**40,
             store=self.store,
+            cloud=self.cloud,
         )
 
     async def create_snapshot(self, label: str | None) -> Snapshot:

@@ -76,6 +76,8 @@ async def built(tmp_path: Path, store: CountedStore, virtual_time: MockClock) ->
     async with DriveBuilder(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as drive:
         yield drive
         drive.drive.cuts.log()
+        rows = drive.drive.database.row("SELECT count(*), total(length) FROM blocks WHERE block_id IS NULL")
+        assert (drive.drive.cache.blocks.open, drive.drive.cache.blocks.open_bytes) == rows
         findings, _ = check(drive.drive.database, drive.state / "segments")
         assert findings == []
 
