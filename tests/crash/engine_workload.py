@@ -150,7 +150,7 @@ class Worker:
 
     async def _step(self, nursery: trio.Nursery) -> None:
         size = self._chance.choice(SIZES)
-        match self._chance.choices(range(20), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 1, 4, 3, 3))[0]:
+        match self._chance.choices(range(20), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 3, 4, 3, 3))[0]:
             case 0:
                 await self._write_new(size)
             case 1:

@@ -91,8 +91,8 @@ def mark_covers_what_came_during_the_sync(patch: pytest.MonkeyPatch) -> None:
 def start_trusts_what_the_dead_core_wrote(patch: pytest.MonkeyPatch) -> None:
     careful = Segments.load
 
-    def trusting(self: Segments, suspects: Any) -> None:
-        careful(self, suspects)
+    def trusting(self: Segments, *arguments: Any) -> None:
+        careful(self, *arguments)
         self.take_unsynced()
         self.directory_dirty = False
 
@@ -124,11 +124,13 @@ def log_is_not_replayed(patch: pytest.MonkeyPatch) -> None:
 
 
 def kept_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Block, "is_writable", lambda self, newest_kept: self.block_id is None and not self.shared)
+    careless = lambda self, newest_kept: self.block_id is None and not self.shared and not self.is_frozen  # noqa: E731
+    patch.setattr(Block, "is_writable", careless)
 
 
 def shared_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Block, "is_writable", lambda self, newest_kept: self.born > newest_kept)
+    careless = lambda self, kept: self.block_id is None and self.born > kept and not self.is_frozen  # noqa: E731
+    patch.setattr(Block, "is_writable", careless)
 
 
 @pytest.mark.timeout(300)
@@ -152,17 +154,18 @@ def shared_bytes_are_written_in_place(patch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_careless_drive_is_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Sabotage, every: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sabotage: Sabotage, every: int
 ) -> None:
     sabotage(monkeypatch)
     ways: dict[str, Survival] = {"nothing more": synced, "removals only": freed}
-    assert any(is_found_out(tmp_path / str(seed), seed, ways, every) for seed in range(1, 9))
+    with caplog.at_level("CRITICAL"):  # the drive complains, and rightly
+        assert any(is_found_out(tmp_path / str(seed), seed, ways, every) for seed in range(1, 9))
 
 
 def is_found_out(place: Path, seed: int, ways: dict[str, Survival], every: int) -> bool:
     is_missed = False
     try:
         run = record(place / "run", seed, STEPS)
-    except* (FileNotFoundError, NotFound):  # after a restart the worker itself misses what it had closed
+    except* (FileNotFoundError, NotFound, AssertionError):  # the worker itself misses what it had closed, or reads otherwise
         is_missed = True
     return is_missed or next(crash_everywhere(run, place / "crash", ways, every=every), None) is not None
