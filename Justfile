@@ -91,6 +91,10 @@ bench-restore *args:
 bench-packs *args:
     {{ python }} tests/bench/packs.py "$@"
 
+# How well the cache chooses what leaves: an office's month replayed over seven policies (two minutes); --only, --write
+bench-eviction *args:
+    {{ python }} tests/bench/eviction_trace.py "$@"
+
 # Write the generated documents anew and check that the others say what the program does
 docs:
     {{ python }} -m appliance.control.openapi > docs/control-openapi.json
