@@ -24,13 +24,6 @@ LOOK_S = 1.0
 STEP_BLOCKS = 200  # in one turn of the loop
 
 
-class Held(NamedTuple):
-    """A block that may be evicted, and the bytes of its place."""
-
-    block: int
-    size_bytes: int
-
-
 class Stored(NamedTuple):
     """A block of which a pack was recorded after this cut."""
 
@@ -55,8 +48,9 @@ class Evicting:
         limit: Callable[[], int],
         is_short: Callable[[], bool],
     ) -> None:
-        self.evictable_bytes = 0
         self.evicted_blocks = 0
+        self.touched = policy.touched
+        """Somebody reads this block."""
         self._database = database
         self._cuts = cuts
         self._blocks = blocks
@@ -66,16 +60,20 @@ class Evicting:
         self._used = used
         self._limit = limit
         self._is_short = is_short
-        self._sizes: dict[int, int] = {}  # of what the policy knows
         self._fresh: deque[Stored] = deque()
         self._wanted = trio.Event()
         self._lock = trio.Lock()
+
+    @property
+    def evictable_bytes(self) -> int:
+        """Bytes of the places of all blocks that may go."""
+        return self._policy.evictable_bytes
 
     def load(self) -> None:
         """Find what may go. Once, at start."""
         rows = self._database.rows("SELECT block, capacity FROM residency JOIN catalog USING (block)")
         for block, capacity in rows:
-            self._admit(Held(block, capacity), is_read=False)
+            self._policy.admitted(block, capacity, is_read=False)
 
     def stored(self, blocks: Iterable[int]) -> None:
         """These blocks were recorded in the catalog, in the running transaction."""
@@ -84,25 +82,12 @@ class Evicting:
 
     def settled(self, held: Iterable[tuple[int, int]]) -> None:
         """These blocks (with the bytes of their places) were fetched."""
-        for one in held:
-            self._admit(Held(*one), is_read=True)
-
-    def touched(self, block: int) -> None:
-        """Somebody reads a block that is here."""
-        self._policy.touched(block)
+        for block, size_bytes in held:
+            self._policy.admitted(block, size_bytes, is_read=True)
 
     def gone(self, block: int) -> None:
         """The block has died, or is not held any more."""
-        size = self._sizes.pop(block, None)
-        if size is not None:
-            self.evictable_bytes -= size
-            self._policy.gone(block)
-
-    def _admit(self, held: Held, *, is_read: bool) -> None:
-        if held.block not in self._sizes:
-            self._sizes[held.block] = held.size_bytes
-            self.evictable_bytes += held.size_bytes
-            self._policy.admitted(held.block, held.size_bytes, is_read=is_read)
+        self._policy.gone(block)
 
     async def run(self) -> None:
         """Keep to the budget, for ever."""
@@ -111,6 +96,7 @@ class Evicting:
                 await self._wanted.wait()
             self._wanted = trio.Event()
             self._admit_durable()
+            self._policy.settle()
             await self.make_room(0)
             await trio.sleep(0.05)
 
@@ -139,13 +125,13 @@ class Evicting:
         """Give up at least so many bytes, if so many may go. Returns how many went."""
         await self._admit_fresh()
         freed = 0
-        victims = self._policy.victims(size_bytes)
-        for begin in range(0, len(victims), STEP_BLOCKS):
-            with self._database.operation:
-                for number in victims[begin : begin + STEP_BLOCKS]:
-                    freed += self._evict_one(number)
-            self._cuts.bound_pending()
-            await trio.lowlevel.checkpoint()
+        while freed < size_bytes and (victims := self._policy.victims(size_bytes - freed)):
+            for begin in range(0, len(victims), STEP_BLOCKS):
+                with self._database.operation:
+                    for number in victims[begin : begin + STEP_BLOCKS]:
+                        freed += self._evict_one(number)
+                self._cuts.bound_pending()
+                await trio.lowlevel.checkpoint()
         return freed
 
     async def _admit_fresh(self) -> None:
@@ -158,11 +144,10 @@ class Evicting:
         while self._fresh and self._fresh[0].cut < self._cuts.durable:
             block = self._find(self._fresh.popleft().block)
             if block is not None:
-                self._admit(Held(block.number, block.capacity), is_read=False)
+                self._policy.admitted(block.number, block.capacity, is_read=False)
 
     def _evict_one(self, number: int) -> int:
         block = self._find(number)
-        self.gone(number)
         if block is None or self._catalog.find(number) is None:
             return 0
         self._seals.evict(block)

@@ -56,10 +56,15 @@ class Eviction:
         self._tag = 0
         self._touched: set[int] = set()
 
+    @property
+    def evictable_bytes(self) -> int:
+        """Bytes of all blocks that may go, pinned ones too."""
+        return sum(self._bytes) - self._bytes[GHOST]
+
     def statistics(self) -> dict[str, int]:
         """Bytes of blocks that may go, of those that nobody has read twice yet, and of ghosts; how many are known."""
         return {
-            "evictable_bytes": sum(self._bytes) - self._bytes[GHOST],
+            "evictable_bytes": self.evictable_bytes,
             "small_bytes": self._bytes[SMALL],
             "ghost_bytes": self._bytes[GHOST],
             "known_blocks": self._words.count,
@@ -97,11 +102,12 @@ class Eviction:
         self._touched.clear()
 
     def gone(self, block: int) -> None:
-        """It is no more, or was evicted without being asked for. Of any block."""
-        word = self._words.pop(block)
-        if word:
-            self._bytes[word >> _STATE & 3] -= word & _SIZE
-            self._queues[word >> _STATE & 3].weeds += 1
+        """It may not go any more, or has: it died, or is not held. Of any block; a ghost stays one till its turn."""
+        word = self._words.get(block)
+        state = word >> _STATE & 3
+        if word and state != GHOST:
+            self._bytes[state] -= self._words.pop(block) & _SIZE
+            self._queues[state].weeds += 1
 
     def unpinned(self) -> None:
         """Blocks that were passed over because of a pin are looked at again."""
@@ -144,9 +150,8 @@ class Eviction:
         return small.pop() if entry is None else entry
 
     def _forget_ghosts(self) -> None:
-        held_bytes = sum(self._bytes) - self._bytes[GHOST]
         for _ in range(LOOKS):
-            entry = self._queues[GHOST].pop() if self._bytes[GHOST] > held_bytes else None
+            entry = self._queues[GHOST].pop() if self._bytes[GHOST] > self.evictable_bytes else None
             if entry is None:
                 return
             self._bytes[GHOST] -= self._words.pop(entry >> _NUMBER & _NUMBERS) & _SIZE

@@ -59,7 +59,7 @@ class Tier:
             cache.blocks,
             cache.seals,
             catalog,
-            Eviction(),
+            Eviction(cache.clock),
             self._used_bytes,
             cache.budget.most_bytes,
             cache.budget.is_short,

@@ -233,10 +233,10 @@ class Plain:
         self.touched_blocks.clear()
 
     def gone(self, block: int) -> None:
-        for queue in (self.small, self.main, self.parked, self.ghosts):
+        for queue in (self.small, self.main, self.parked):
             if block in queue:
                 queue.remove(block)
-        self.size.pop(block, None)
+                self.size.pop(block)
         self.is_parked.discard(block)
 
     def unpinned(self) -> None:
