@@ -87,6 +87,10 @@ bench-polling *args:
 bench-restore *args:
     {{ python }} tests/bench/restore_speed.py "$@"
 
+# Requests and bytes that a store gets to see, and how fast bytes come and go (three minutes); --quick, --peer, --write
+bench-cloud *args:
+    {{ python }} tests/bench/cloud.py "$@"
+
 # How few bytes a changed file makes, how small a source tree gets, how fast packs are made (two minutes); --only, --write
 bench-packs *args:
     {{ python }} tests/bench/packs.py "$@"

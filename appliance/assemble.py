@@ -27,7 +27,7 @@ from vfs.check import check
 from vfs.damage import hits
 from vfs.drive import Drive
 from vfs.past import Query
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 
 LEAST_FREE_BYTES = 64 << 20
 MOST_NAMED = 100  # damaged pages whose files are looked up

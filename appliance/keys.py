@@ -40,7 +40,7 @@ from cloud_tier.object_store import ObjectStore
 from cloud_tier.ring_store import follow, put_ring
 from cloud_tier.store_url import StoreUrl
 from cloud_tier.wraps import Argon2Cost, WrapKind
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 
 
 @dataclass(frozen=True)

@@ -201,18 +201,15 @@ class Cuts:
             raise self.broken
 
     @property
-    def number(self) -> int:
-        """Number of the last cut."""
+    def number(self) -> int:  # of the last cut
         return self._counters.last("cut")
 
-    def uncommitted_rows(self) -> int:
-        """Changed rows that the last cut does not hold."""
+    def uncommitted_rows(self) -> int:  # changed, and not held by the last cut
         return self._rows + len(self._database.pending)
 
     @property
     def unsynced_bytes(self) -> int:  # since the last sync of all segments began
         return self._syncs.unsynced_bytes
-
     # --- the task ---
 
     async def run(self) -> None:
@@ -311,7 +308,10 @@ class Cuts:
             await in_thread(self._database.checkpoint)
         await self.gate.close()
         try:
-            if self._segments.has_unsynced() or self._segments.sums.has_changed():
+            is_first = True
+            # Again, if a segment was begun meanwhile, for what is fetched or copied: its name comes before its row.
+            while self._segments.has_unsynced() or (is_first and self._segments.sums.has_changed()):
+                is_first = False
                 with self.gate.shared():  # a snapshot writes rows, and no bytes
                     await self._syncs.bytes_and_sums()
             old, freed = self._commit(is_wal_long)

@@ -86,13 +86,18 @@ class Fetching:
 
     async def run(self) -> None:
         """Carry the flights, for ever."""
-        async with trio.open_nursery() as self._nursery:
-            self._started.set()
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._started.set()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     async def read(self, block: Block, offset: int, length: int) -> memoryview:
         """`length` bytes of a block that is not held. Raises CloudUnreachable, CloudDamaged, UnknownBlock."""
         await self._started.wait()
+        if self._nursery is None:
+            raise CloudUnreachable("the drive is ending")
         place = self._locate(block.number)
         flight = self._flights.get((place.pack, place.offset))
         if flight is None:

@@ -32,7 +32,8 @@ from vfs.past import Past
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
 from vfs.resting import Resting
-from vfs.sealing import Names, Sealing
+from vfs.seal_pass import Names
+from vfs.sealing import Sealing
 from vfs.snapshots import Snapshots
 from vfs.state import open_database
 from vfs.undo_epochs import UndoEpochs

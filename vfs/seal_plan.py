@@ -48,14 +48,14 @@ class Cut(NamedTuple):
     block_id: bytes | None
 
 
-def runs_of(content: int, extents: Iterable[tuple[int, int, Block, int]]) -> Iterator[Run]:
+def runs_of(content: int, extents: Iterable[tuple[int, int, Block, int]], taken: set[int]) -> Iterator[Run]:
     """The runs of a file. `extents`: (start, length, block, offset) of those that lead to OPEN blocks, by start.
 
-    A block is in one run only: where an extent leads to a block that an earlier run has, it is left out.
+    A block is in one run only, also where clones share it: an extent that leads to a block of an earlier run is left
+    out. `taken`: the blocks of earlier runs; those of the runs given out are added.
     """
     sources: list[Source] = []
     begun, end, size = 0, -1, 0
-    taken: set[int] = set()
     mine: set[int] = set()
     for start, length, block, offset in extents:
         is_known = block.number in mine
@@ -74,6 +74,7 @@ def runs_of(content: int, extents: Iterable[tuple[int, int, Block, int]]) -> Ite
         end = start + length
     if sources:
         yield Run(content, begun, sources, is_whole=True)
+        taken |= mine
 
 
 def cuts_of(run: Run, lengths: Sequence[int], ids: Sequence[bytes]) -> Iterator[Cut]:

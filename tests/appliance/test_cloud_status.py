@@ -25,7 +25,7 @@ from cloud_tier.measuring import Measuring
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.retrying import Retrying, RetryPolicy
 from cloud_tier.store_url import DirUrl, OpenStore
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 
 KEYS = drive_keys()
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

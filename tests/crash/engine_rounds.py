@@ -28,7 +28,7 @@ from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.tier import Cloud
 from cloud_tier.memory_store import MemoryStore
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 
 EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
 SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "4")))

@@ -166,6 +166,6 @@ def is_found_out(place: Path, seed: int, ways: dict[str, Survival], every: int) 
     is_missed = False
     try:
         run = record(place / "run", seed, STEPS)
-    except* (FileNotFoundError, NotFound, AssertionError):  # the worker itself misses what it had closed, or reads otherwise
+    except* (FileNotFoundError, NotFound, AssertionError):  # the worker itself misses what it had closed, or wrote
         is_missed = True
     return is_missed or next(crash_everywhere(run, place / "crash", ways, every=every), None) is not None

@@ -35,7 +35,7 @@ from vfs.errors import Moved
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.ids import ROOT
 from vfs.inodes import Inode
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 from vfs.snapshots import NAME_FORMAT, Snapshot
 from vfs.state import DATABASE, make_state
 

@@ -24,7 +24,7 @@ from kit.sqlite_files import watched
 from cachefs.cut import CutPolicy
 from cachefs.disk import Disk, RealDisk
 from cachefs.tier import Cloud
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 from vfs.state import make_state
 
 

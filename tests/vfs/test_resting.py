@@ -1,4 +1,4 @@
-"""What has come to rest is due, what is busy is due when it is old, and whoever is told when to look finds something."""
+"""What has come to rest is due, what is busy is due when it is old, and who is told when to look finds something."""
 
 from hypothesis import given
 from hypothesis import strategies as st

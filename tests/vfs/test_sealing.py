@@ -11,7 +11,7 @@ from kit.still_drive import StillDrive, run
 import vfs.seal_plan
 from cachefs.errors import BytesDamaged
 from cachefs.scrub import Scrub
-from vfs.sealing import Sealing
+from vfs.seal_pass import SealPass
 
 
 def noise(seed: int, length: int) -> bytes:
@@ -141,6 +141,23 @@ def test_every_kept_state_stays_as_it_was(still: StillDrive) -> None:
     assert still.do(still.read, "a") == data
 
 
+def test_files_that_share_blocks_are_sealed_in_one_pass(still: StillDrive) -> None:
+    data = noise(18, 60_000)
+    still.do(still.write, "a", data)
+    still.do(still.create, "b")
+    still.clone("a", "b")
+    still.do(still.truncate, "b", 33_333)
+    still.do(still.write, "b", noise(19, 9_000), 33_333)
+    still.do(still.create, "c")
+    still.clone("b", "c")
+    still.do(still.write, "c", noise(20, 3_000), 10_000)
+    still.seal()
+    assert open_blocks(still) == 0
+    assert still.do(still.read, "a") == data
+    assert still.do(still.read, "b") == data[:33_333] + noise(19, 9_000)
+    assert still.do(still.read, "c") == data[:10_000] + noise(20, 3_000) + data[13_000:33_333] + noise(19, 9_000)
+
+
 def test_what_only_history_needs_is_sealed_too(still: StillDrive) -> None:
     still.do(still.write, "a", noise(4, 30_000))
     name = still.snap().name
@@ -171,9 +188,7 @@ def test_a_page_in_which_blocks_meet_is_freed_with_the_last(still: StillDrive) -
     assert still.drive.cache.segments.allocated_bytes() == 0
 
 
-def test_long_run_is_sealed_in_stretches_with_the_same_cuts(
-    still: StillDrive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_run_is_sealed_in_stretches_with_the_same_cuts(still: StillDrive, monkeypatch: pytest.MonkeyPatch) -> None:
     data = noise(7, 500_000)
     still.do(still.write, "a", data)
     still.seal()
@@ -276,15 +291,15 @@ def test_a_file_that_changes_meanwhile_shows_what_was_written(
     still.do(still.write, "e", noise(15, 30_000))
     still.snap()
     still.do(still.write, "a", noise(16, 5_000), 40_000)
-    careful, seen = Sealing._plan, []
+    careful, seen = SealPass._plan, []
 
-    async def plan(self: Sealing, *arguments: Any) -> None:
+    async def plan(self: SealPass, *arguments: Any) -> None:
         seen.append(1)
         if len(seen) == moment:
             await change(still)
         await careful(self, *arguments)
 
-    monkeypatch.setattr(Sealing, "_plan", plan)
+    monkeypatch.setattr(SealPass, "_plan", plan)
     twin = {name: still.do(still.read, name) for name in still.names()}
     still.seal()
     assert len(seen) >= moment

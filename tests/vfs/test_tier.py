@@ -21,7 +21,7 @@ from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_store import Buffer, Pace
 from vfs.check import check
 from vfs.errors import NoSpace, OutOfReach
-from vfs.sealing import Names
+from vfs.seal_pass import Names
 
 KEYS = drive_keys()
 NAMES = Names(KEYS.block_key, SMALL_CUTS.chunker)

@@ -1,0 +1,251 @@
+"""What a store gets to see of a drive, and how fast bytes come and go: requests and bytes counted at the store's door.
+
+A drive on a real mount, its store `rclone serve s3` over a folder, a counting proxy between them. The lines are those
+that step 3 asks for; each says what was asked, and the command ends with 1 when one is missed. Speeds are measured
+without the proxy, beside `rclone mount` with its full cache on the same server where `--peer` asks for it. Wants root.
+
+    python tests/bench/cloud.py [--quick] [--peer] [--write] [--no-judge]
+"""
+
+import argparse
+import datetime
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.page import write_section
+from bench.subjects import mounted
+from kit.mounted import MountedDrive
+from kit.s3_proxy import S3Proxy, s3_proxy
+from kit.s3_servers import BIN, BUCKET, KEY, SECRET, credentials, rclone
+
+MIB = 1 << 20
+IDLE_S = 60
+
+
+class Line(NamedTuple):
+    """One row of the table. `is_met`: None where nothing was asked."""
+
+    claim: str
+    figure: str
+    asked: str
+    is_met: bool | None
+
+
+class Table:
+    """The lines so far."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def at_most(self, claim: str, figure: float, most: float, unit: str) -> None:
+        """A line whose figure must not be larger."""
+        self._add(Line(claim, f"{figure:,.4g} {unit}", f"≤ {most:,.4g} {unit}", figure <= most))
+
+    def at_least(self, claim: str, figure: float, least: float, unit: str) -> None:
+        """A line whose figure must not be smaller."""
+        self._add(Line(claim, f"{figure:,.4g} {unit}", f"≥ {least:,.4g} {unit}", figure >= least))
+
+    def note(self, claim: str, figure: float, unit: str) -> None:
+        """A line that is not judged."""
+        self._add(Line(claim, f"{figure:,.4g} {unit}", "", None))
+
+    def _add(self, line: Line) -> None:
+        self.lines.append(line)
+        print(f"  {line.claim:66} {line.figure:>16}  {line.asked}", file=sys.stderr, flush=True)
+
+    def text(self) -> str:
+        """The table as the page shows it."""
+        words = {True: "met", False: "**missed**", None: ""}
+        rows = [f"| {line.claim} | {line.figure} | {line.asked} | {words[line.is_met]} |" for line in self.lines]
+        return "\n".join(["| claim | figure | asked | |", "|---|---|---|---|", *rows])
+
+
+def noise(seed: int, length: int) -> bytes:
+    """Incompressible bytes, the same for the same seed."""
+    dice = random.Random(seed)
+    return b"".join(dice.randbytes(min(MIB, length - begin)) for begin in range(0, length, MIB))
+
+
+@contextmanager
+def drive_on(endpoint: str, place: Path) -> Iterator[MountedDrive]:
+    """A new drive with a store there, mounted."""
+    place.mkdir()
+    drive = MountedDrive(place / "state", place / "mount", supervised=True)
+    drive.run_command("init", "--store", f"s3://{BUCKET}/{place.name}?endpoint={endpoint}", as_json=False)
+    drive.start()
+    try:
+        yield drive
+    finally:
+        drive.clear_away(keep_state=True)
+
+
+def flush(drive: MountedDrive) -> None:
+    drive.run_command("flush", as_json=False)
+
+
+def drop(drive: MountedDrive) -> None:
+    """Forget all that the store has, here and in the kernel."""
+    drive.run_command("cache", "drop", as_json=False)
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def counted(proxy: S3Proxy, work: Callable[[], object]) -> tuple[int, int, int, int]:
+    """(requests, PUTs, bytes up, bytes down) of some work."""
+    proxy.forget()
+    work()
+    count = proxy.count
+    return (
+        sum(count.requests.values()), count.requests["put"], sum(count.bytes_up.values()),
+        sum(count.bytes_down.values()),
+    )  # fmt: skip
+
+
+def requests_and_bytes(table: Table, drive: MountedDrive, proxy: S3Proxy, size: int, files: int) -> None:
+    """What the store gets to see."""
+    mount = drive.mount
+
+    def small() -> None:
+        (mount / "small").mkdir()
+        for number in range(files):
+            (mount / "small" / str(number)).write_bytes(noise(number, 4096))
+        flush(drive)
+
+    def put(name: str, data: bytes) -> None:
+        (mount / name).write_bytes(data)
+        flush(drive)
+
+    def remove() -> None:
+        subprocess.run(["rm", "-r", str(mount / "small")], check=True)
+        flush(drive)
+
+    def append() -> None:
+        with (mount / "a").open("ab") as file:
+            file.write(noise(2, MIB))
+        flush(drive)
+
+    def overwrite() -> None:
+        with (mount / "copy").open("r+b") as file:
+            file.seek(size // 2)
+            file.write(noise(3, 4096))
+        flush(drive)
+
+    def temporary() -> None:
+        for number in range(100):
+            (mount / f"~{number}.tmp").write_bytes(noise(number, 100_000))
+        for number in range(100):
+            (mount / f"~{number}.tmp").unlink()
+        time.sleep(10)
+
+    _, puts, _, _ = counted(proxy, small)
+    table.at_most(f"{files:,} new files of 4 KiB: PUTs", puts, 60 * files / 10_000, "")
+    table.at_most(f"{files:,} files deleted: requests", counted(proxy, remove)[0], 10, "")
+    table.at_most("100 temporary files, gone within 3 s: bytes sent", counted(proxy, temporary)[2], 0, "B")
+    data = noise(1, size)
+    _, _, up, _ = counted(proxy, lambda: put("a", data))
+    table.note(f"a new file of {size // MIB} MiB: sent", up / MIB, "MiB")
+    table.at_most("second copy of it: sent", counted(proxy, lambda: put("copy", data))[2] / 1024, 256, "KiB")
+    table.at_most("one byte in front: sent", counted(proxy, lambda: put("front", b"!" + data))[2] / MIB, 8, "MiB")
+    table.at_most("1 MiB appended: sent", counted(proxy, append)[2] / MIB, 3, "MiB")
+    drop(drive)
+    _, _, up, down = counted(proxy, overwrite)
+    table.at_most("4 KiB overwritten in the cold copy: fetched", down / 1024, 16, "KiB")
+    table.at_most("4 KiB overwritten in the cold copy: sent", up / MIB, 8, "MiB")
+    drop(drive)
+    _, _, _, down = counted(proxy, lambda: read_at(mount / "copy", 3 * size // 4, 4096))
+    table.at_most("4 KiB read at random from a cold file: fetched", down / MIB, 1.5, "MiB")
+    table.at_most(f"idle for an hour ({IDLE_S} s times 60): requests", 60 * counted(proxy, idle)[0], 60, "")
+
+
+def idle() -> None:
+    time.sleep(IDLE_S)
+
+
+def read_at(path: Path, offset: int, length: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        return os.pread(file.fileno(), length, offset)
+
+
+def read_all(path: Path) -> int:
+    with path.open("rb", buffering=0) as file:
+        return sum(len(piece) for piece in iter(lambda: file.read(MIB), b""))
+
+
+def speeds(table: Table, drive: MountedDrive, size: int, files: int) -> None:
+    """How fast bytes come and go."""
+    mount, data = drive.mount, noise(4, size)
+    began = time.perf_counter()
+    (mount / "stream").write_bytes(data)
+    flush(drive)
+    table.at_least("written and in the store, incompressible", size / 1e6 / (time.perf_counter() - began), 100, "MB/s")
+    drop(drive)
+    began = time.perf_counter()
+    assert read_all(mount / "stream") == size
+    table.at_least("cold stream read", size / 1e6 / (time.perf_counter() - began), 200, "MB/s")
+    (mount / "many").mkdir()
+    for number in range(files):
+        (mount / "many" / str(number)).write_bytes(noise(number, 4096))
+    flush(drive)
+    drop(drive)
+    began = time.perf_counter()
+    read_at(mount / "many" / "0", 0, 4096)
+    table.note("first byte of a cold file", 1e3 * (time.perf_counter() - began), "ms")
+    began = time.perf_counter()
+    for number in range(files):
+        (mount / "many" / str(number)).read_bytes()
+    table.at_least(f"{files:,} cold files of 4 KiB", files / (time.perf_counter() - began), 1000, "a second")
+
+
+def peer_speed(table: Table, endpoint: str, place: Path, size: int) -> None:
+    """rclone mount on the same server: a stream written, until all of it is in the store."""
+    place.mkdir()
+    config = f":s3,provider=Other,access_key_id={KEY},secret_access_key={SECRET},endpoint='{endpoint}':{BUCKET}/peer"
+    cache = ["--vfs-cache-mode", "full", "--cache-dir", str(place / "cache"), "--vfs-write-back", "0s"]
+    command = [str(BIN / "rclone"), "mount", *cache, "--config", os.devnull, config, str(place / "mount")]
+    with mounted(command, place / "mount"):
+        began = time.perf_counter()
+        (place / "mount" / "stream").write_bytes(noise(5, size))
+        listed = [str(BIN / "rclone"), "size", "--json", "--config", os.devnull, config]
+        while f'"bytes":{size}' not in subprocess.run(listed, capture_output=True, text=True, check=False).stdout:
+            time.sleep(0.05)
+        table.note("rclone mount: written and in the store", size / 1e6 / (time.perf_counter() - began), "MB/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a quarter of the sizes")
+    parser.add_argument("--peer", action="store_true", help="rclone mount as well")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--no-judge", action="store_true", help="end with 0 although a line is missed")
+    options = parser.parse_args()
+    size, files = (64 * MIB, 2_500) if options.quick else (256 * MIB, 10_000)
+    load, table = os.getloadavg()[0], Table()
+    with TemporaryDirectory(prefix="hybrid-drive-cloud-") as folder, credentials(), ExitStack() as exits:
+        place = Path(folder)
+        server = exits.enter_context(rclone(place))
+        proxy = exits.enter_context(s3_proxy(server.endpoint))
+        with drive_on(proxy.endpoint, place / "counted") as drive:
+            requests_and_bytes(table, drive, proxy, size, files)
+        with drive_on(server.endpoint, place / "direct") as drive:
+            speeds(table, drive, 2 * size, files)
+        if options.peer:
+            peer_speed(table, server.endpoint, place / "rclone", 2 * size)
+    head = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores, load {load:.1f} before the run."
+    print(f"{head}\n\n{table.text()}")
+    if options.write:
+        write_section("cloud", f"{head}\n\n{table.text()}")
+    sys.exit(any(line.is_met is False for line in table.lines) and not options.no_judge)
+
+
+if __name__ == "__main__":
+    main()

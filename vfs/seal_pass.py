@@ -1,0 +1,237 @@
+"""One pass of sealing over frozen blocks: read, cut, hash, copy what cannot stay, and re-point in one turn of the loop.
+
+The steps and what a failure in each leaves stand in `vfs.sealing`. Frozen blocks are those that the pass was given; it
+names them, or leaves all of them as they are.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import trio
+
+from cachefs.blocks import Block
+from cachefs.cache import Cache
+from cachefs.seals import BULK, FRESH, Part, can_lie
+from cloud_tier.block_id import block_id
+from cloud_tier.chunker import ChunkerParameters, Cutter
+from cloud_tier.packer import BULK_FROM_BYTES
+from vfs.contents import Contents
+from vfs.epochs import Epochs
+from vfs.repoint import Target, join, repoint, union, used_ranges, without
+from vfs.seal_plan import Cut, Run, cuts_of
+
+log = logging.getLogger(__name__)
+
+HASHED_HERE_BYTES = 16 << 10  # more is hashed in a thread
+FEED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Names:
+    """How blocks are cut and named: fixed for the drive's life."""
+
+    key: bytes
+    chunker: ChunkerParameters
+
+
+class Outrun(Exception):
+    """A block that was to take the place of a cut died while the others were read: plan again. Nothing was changed."""
+
+
+class Planned(NamedTuple):
+    """A cut, where its bytes were copied to if they cannot stay, and its lane."""
+
+    cut: Cut
+    copy: Block | None
+    lane: int
+
+
+class SealPass:
+    """`find` gives an OPEN block that may be sealed, by its number; `damaged`: those that may not."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        contents: Contents,
+        epochs: Epochs,
+        names: Names,
+        find: Callable[[int], Block | None],
+        damaged: set[int],
+    ) -> None:
+        self._cache = cache
+        self._contents = contents
+        self._epochs = epochs
+        self._names = names
+        self._open_block = find
+        self._damaged = damaged
+        self._thread = trio.CapacityLimiter(1)
+
+    async def seal(self, blocks: dict[int, Block], runs: Sequence[Run]) -> None:
+        """Read and name the runs, then re-point whatever leads into `blocks`. Raises Outrun, BytesDamaged, OSError."""
+        planned: list[Planned] = []
+        try:
+            for run in runs:
+                await self._plan(run, planned)
+            await self._cache.cuts.gate.wait_open()
+            self._commit(blocks, runs, planned)
+        except BaseException:
+            for one in planned:
+                if one.copy is not None and one.copy.is_new:
+                    self._cache.blocks.drop(one.copy.number)
+            raise
+
+    async def _plan(self, run: Run, planned: list[Planned]) -> None:
+        data = await self._read(run)
+        if len(data) <= HASHED_HERE_BYTES:
+            lengths, ids = self._name(run, data)
+        else:
+            lengths, ids = await trio.to_thread.run_sync(self._name, run, data, limiter=self._thread)
+        done = 0
+        for cut in cuts_of(run, lengths, ids):
+            copy = None
+            if not self._can_lie(cut) and (cut.block_id is None or self._cache.seals.find(cut.block_id) is None):
+                copy = await self._copy(cut, memoryview(data)[done : done + cut.length])
+            planned.append(Planned(cut, copy, BULK if run.length >= BULK_FROM_BYTES else FRESH))
+            done += cut.length
+
+    async def _read(self, run: Run) -> bytes | bytearray:
+        if len(run.sources) == 1 and run.length <= HASHED_HERE_BYTES:
+            block, offset, length = run.sources[0]
+            found = self._cache.read_nowait(block, offset, length)
+            if found is not None:
+                return found
+        data = bytearray()
+        for block, offset, length in run.sources:
+            data += await self._cache.read(block, offset, length)
+        return data
+
+    def _name(self, run: Run, data: bytes | bytearray) -> tuple[list[int], list[bytes]]:
+        """Lengths and ids of the blocks. For a thread as well."""
+        view = memoryview(data)
+        if len(data) <= self._names.chunker.least_bytes:
+            lengths = [len(data)] if data else []
+        else:
+            cutter = Cutter(self._names.chunker)
+            lengths = []
+            for begin in range(0, len(data), FEED_BYTES):
+                lengths += cutter.feed(view[begin : begin + FEED_BYTES])
+            if run.is_whole:
+                lengths += cutter.finish()
+        ids: list[bytes] = []
+        done = 0
+        for length in lengths:
+            ids.append(block_id(self._names.key, view[done : done + length]))
+            done += length
+        return lengths, ids
+
+    def _can_lie(self, cut: Cut) -> bool:
+        block, offset, length = cut.sources[0]
+        return cut.block_id is not None and len(cut.sources) == 1 and can_lie(block, offset, offset + length)
+
+    async def _copy(self, cut: Cut, data: memoryview) -> Block:
+        sources = [source.block for source in cut.sources]
+        copy = self._cache.blocks.create(len(data), min(block.born for block in sources))
+        copy.shared = any(block.shared for block in sources)
+        try:
+            await self._cache.write(copy, 0, data)
+        except BaseException:
+            self._cache.blocks.drop(copy.number)
+            raise
+        copy.length = len(data)
+        return copy
+
+    # --- 4: in one turn ---
+
+    def _commit(self, blocks: dict[int, Block], runs: Sequence[Run], planned: Sequence[Planned]) -> None:
+        cache, database = self._cache, self._cache.database
+        cache.cuts.flush_rows()
+        alive = {number for number, block in blocks.items() if self._open_block(number) is block}
+        for cut, copy, _ in planned:
+            if copy is None and not self._can_lie(cut) and cache.seals.find(cut.block_id or b"") is None:
+                raise Outrun
+        self._require_coverage(blocks, alive, planned)
+        kept = [self._settle_copy(one, alive) for one in planned]
+        cache.blocks.flush()  # copies have rows now
+        with database.operation:
+            targets, parts = self._decide([one for one in kept if one is not None], alive)
+            touched = {run.content for run in runs if len(run.sources) > 1}
+            for number in sorted(alive):
+                if parts[number] and parts[number][0].number == number:
+                    continue  # sealed as a whole
+                touched |= repoint(database, number, sorted(targets[number]))
+                cache.seals.divide(blocks[number], sorted(parts[number], key=lambda part: part.start))
+            for run in runs:
+                if len(run.sources) > 1:
+                    join(database, run.content, run.start, run.start + run.length, self._epochs.newest_kept)
+        self._contents.forget_windows(touched)
+        cache.cuts.log(with_tallies=False)
+
+    def _require_coverage(self, blocks: dict[int, Block], alive: set[int], planned: Sequence[Planned]) -> None:
+        """Raise Outrun if an extent leads to bytes of these blocks that no cut has. A defect of the plan."""
+        covered: dict[int, list[tuple[int, int]]] = {number: [] for number in blocks}
+        for one in planned:
+            for block, offset, length in one.cut.sources:
+                covered[block.number].append((offset, offset + length))
+        for number in alive:
+            done = union(sorted(covered[number]))
+            if done != [(0, blocks[number].length)] and without(used_ranges(self._cache.database, number), done):
+                log.error("block %d cannot be sealed: the plan for it is not complete; it stays as it is", number)
+                self._damaged.add(number)
+                raise Outrun
+
+    def _settle_copy(self, one: Planned, alive: set[int]) -> Planned | None:
+        """None if all blocks of the cut have died meanwhile; a copy of it is dropped then, and gets its row else."""
+        is_alive = any(source.block.number in alive for source in one.cut.sources)
+        if one.copy is not None and is_alive:
+            self._cache.blocks.touch(one.copy)
+        elif one.copy is not None:
+            self._cache.blocks.drop(one.copy.number)
+        return one if is_alive else None
+
+    def _decide(
+        self, planned: Sequence[Planned], alive: set[int]
+    ) -> tuple[dict[int, list[Target]], dict[int, list[Part]]]:
+        """Which block each cut becomes. Gives names to copies and to blocks that are sealed as a whole."""
+        seals = self._cache.seals
+        targets: dict[int, list[Target]] = {number: [] for number in alive}
+        parts: dict[int, list[Part]] = {number: [] for number in alive}
+        fresh: dict[bytes, int] = {}
+        for cut, copy, lane in planned:
+            block = cut.sources[0].block
+            if cut.block_id is None:  # the uncertain end of a run: it stays OPEN, in its copy
+                assert copy is not None
+                number = copy.number
+            elif (known := fresh.get(cut.block_id) or seals.find(cut.block_id)) and known not in self._cache.suspects:
+                number = known
+                if copy is not None:
+                    self._cache.blocks.drop(copy.number)
+            else:
+                if copy is not None:
+                    number = copy.number
+                elif cut.length == block.length:
+                    number = block.number
+                else:
+                    number = self._cache.counters.next("block")
+                if known:
+                    self._heal(known, number, cut.length)
+                if copy is not None or cut.length == block.length:
+                    seals.seal(copy or block, cut.block_id, lane)
+                if copy is None:
+                    parts[block.number].append(Part(number, cut.sources[0].offset, cut.length, cut.block_id, lane))
+                fresh[cut.block_id] = number
+            done = 0
+            for source in cut.sources:
+                if source.block.number in alive:
+                    targets[source.block.number].append(Target(source.offset, source.length, number, done))
+                done += source.length
+        return targets, parts
+
+    def _heal(self, suspect: int, number: int, length: int) -> None:
+        """Damaged bytes were written anew: whatever needs them finds them there (T20)."""
+        log.info("damaged bytes were written anew: every version that has block %d is whole again", suspect)
+        self._contents.forget_windows(repoint(self._cache.database, suspect, [Target(0, length, number, 0)]))
+        self._cache.blocks.drop(suspect)
+        self._cache.blocks.flush()  # its id is free for the new one
+        self._cache.suspects.discard(suspect)
