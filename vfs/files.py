@@ -20,6 +20,7 @@ from cachefs.blocks import MAX_BLOCK_BYTES, Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, NotHere, StorageFull, UnknownBlock
 from cachefs.places import INLINE_BYTES
+from cachefs.readahead import ReadAhead
 from vfs.contents import Contents
 from vfs.epochs import Epochs
 from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, Moved, NoSpace, OutOfReach, VfsError
@@ -28,6 +29,7 @@ from vfs.inodes import Inode, Inodes
 from vfs.resting import Resting
 
 MAX_FILE_BYTES = 1 << 50  # 1 PiB; holes cost nothing
+STREAMED_BYTES = 32 << 10  # the kernel asks for no less when somebody reads on; less is no stream
 GROWING_BYTES = 64 << 10  # a file that is appended to gets room for at least so much more
 GATHERED_BYTES = 32 << 10  # all are held until the last is replaced, so few
 
@@ -57,6 +59,7 @@ class Files:
         self._inodes = inodes
         self._epochs = epochs
         self._resting = resting
+        self._ahead = ReadAhead()
 
     # --- reading ---
 
@@ -72,7 +75,17 @@ class Files:
 
     async def _read_now(self, inode: Inode, offset: int, end: int) -> bytes | bytearray:
         pieces = self._contents.pieces(inode.content, offset, end) if inode.content is not None else []
+        if inode.content is not None and end - offset >= STREAMED_BYTES and self._cache.fetching is not None:
+            self._look_ahead(inode.content, offset, end, inode.size)
         return await self.read_pieces(pieces, offset, end)
+
+    def _look_ahead(self, content: int, offset: int, end: int, size: int) -> None:
+        """Let what a reader will soon want be fetched, if it is not here."""
+        window = self._ahead.next(content, offset, end, size)
+        if window is not None:
+            low, high = max(0, window[0]), min(window[1], size)
+            blocks = (self._cache.blocks.get(piece.block) for piece in self._contents.pieces(content, low, high))
+            self._cache.bring(blocks)
 
     async def read_pieces(self, pieces: list[Piece], offset: int, end: int) -> bytes | bytearray:
         """The bytes [offset, end) that `pieces` cover; holes are zeros. Raises DataLost."""

@@ -306,6 +306,22 @@ async def test_readers_of_one_block_share_one_request(
     assert store.gets <= 4
 
 
+async def test_a_stream_is_fetched_ahead_in_few_requests(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    data = noise(1, 6_000_000)
+    await built.write("a", data)
+    await built.drive.flush()
+    await drop(built)
+    inode = built.inode("a")
+    found = bytearray()
+    while len(found) < len(data):
+        found += await built.drive.files.read(inode, len(found), 131_072)
+        await trio.sleep(0.01)
+    assert found == data
+    assert store.gets < 12
+
+
 async def test_damaged_cached_page_is_fetched_again(
     virtual_time: MockClock, built: DriveBuilder, store: CountedStore, caplog: pytest.LogCaptureFixture
 ) -> None:
