@@ -30,7 +30,7 @@ from cachefs.tier import Cloud
 from cloud_tier.memory_store import MemoryStore
 from vfs.seal_pass import Names
 
-EVERY = int(os.environ.get("CRASH_EVERY", "13"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
+EVERY = int(os.environ.get("CRASH_EVERY", "29"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
 SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "4")))
 STEPS = 150
 KEYS = drive_keys()
