@@ -44,6 +44,8 @@ class Budget:
         self.has_store = False
         self.evictable: Callable[[], int] = lambda: 0
         """Bytes held that a store has as well: they make room when it is needed."""
+        self.pinned: Callable[[], int] = lambda: 0
+        """Bytes held that a store has as well, and that stay: neither precious nor room."""
         self._directory = directory
         self._clock = clock
         self._held = held
@@ -60,8 +62,10 @@ class Budget:
         evictable = self.evictable()
         left = self._above_floor + evictable
         if self.limit_bytes:
-            most = int(self.limit_bytes * PRECIOUS_SHARE) if self.has_store else self.limit_bytes
-            left = min(left, most - self._held() + evictable)
+            kept = self._held() - evictable
+            left = min(left, self.limit_bytes - kept)
+            if self.has_store:
+                left = min(left, int(self.limit_bytes * PRECIOUS_SHARE) - (kept - self.pinned()))
         return max(0, left)
 
     def delay_s(self, size_bytes: int) -> float:

@@ -70,11 +70,15 @@ class Cache(Places):
         """Bytes and counts of what lies here; `allocated_bytes` is what the disk says (st_blocks)."""
         segments = self.segments.statistics()
         allocated = self.segments.allocated_bytes()
+        evicting = self.evicting
+        evictable, pinned = (evicting.evictable_bytes, evicting.pinned_bytes) if evicting is not None else (0, 0)
         return {
             "budget_bytes": self.budget.limit_bytes or allocated + self.budget.free_bytes(),
             "held_bytes": segments["live_bytes"],
             "allocated_bytes": allocated,
-            "precious_bytes": segments["live_bytes"] - (self.evicting.evictable_bytes if self.evicting else 0),
+            "precious_bytes": segments["live_bytes"] - evictable - pinned,
+            "evictable_bytes": evictable,
+            "pinned_bytes": pinned,
             "free_queue_bytes": segments["free_queue_bytes"],
             "segments": segments["segments"],
             "blocks_open": self.blocks.open,

@@ -210,6 +210,7 @@ class Cuts:
     @property
     def unsynced_bytes(self) -> int:  # since the last sync of all segments began
         return self._syncs.unsynced_bytes
+
     # --- the task ---
 
     async def run(self) -> None:

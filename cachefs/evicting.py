@@ -1,12 +1,15 @@
 """Eviction: the cache gives bytes up that a durable pack has, so that it stays within its budget.
 
 A block may go once its pack was stored and a cut holds the catalog's row (I14); OPEN and unsent bytes never do (I5).
-Which goes first is the policy's choice (`cachefs.eviction`); what is pinned stays. Above the high mark blocks go until
-the low one is reached. Their places wait for the next cut like all that is freed, so who evicts asks for that cut.
+Which goes first is the policy's choice (`cachefs.eviction`). Above the high mark blocks go until the low one is
+reached. Their places wait for the next cut like all that is freed, so who evicts asks for that cut.
+
+Never chosen are blocks that are *pinned* and, as long as nobody needs their room, those that are *spared*, because
+somebody is bringing them together (`cachefs.warming`).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import trio
@@ -51,6 +54,13 @@ class Evicting:
         self.evicted_blocks = 0
         self.touched = policy.touched
         """Somebody reads this block."""
+        self.pinned: frozenset[int] = frozenset()
+        self.pinned_bytes = 0
+        """Of the places of pinned blocks; as of the last `pin` and of what was fetched since."""
+        self.look_at_pins: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """Awaited before anything is given up: whoever knows what is pinned calls `pin`, if that may have changed."""
+        self.is_sparing = False
+        self._spared: set[int] = set()
         self._database = database
         self._cuts = cuts
         self._blocks = blocks
@@ -67,7 +77,11 @@ class Evicting:
     @property
     def evictable_bytes(self) -> int:
         """Bytes of the places of all blocks that may go."""
-        return self._policy.evictable_bytes
+        return max(0, self._policy.evictable_bytes - self.pinned_bytes)
+
+    def keeps(self, block: int) -> bool:
+        """Whether the block may not go for now."""
+        return block in self.pinned or block in self._spared
 
     def load(self) -> None:
         """Find what may go. Once, at start."""
@@ -84,10 +98,36 @@ class Evicting:
         """These blocks (with the bytes of their places) were fetched."""
         for block, size_bytes in held:
             self._policy.admitted(block, size_bytes, is_read=True)
+            if block in self.pinned:
+                self.pinned_bytes += size_bytes
 
     def gone(self, block: int) -> None:
         """The block has died, or is not held any more."""
         self._policy.gone(block)
+
+    # --- what is not to be chosen ---
+
+    def pin(self, blocks: frozenset[int], held_bytes: int) -> None:
+        """These blocks stay from now on, wherever they are, and no others; places of so many bytes are theirs."""
+        self.pinned, self.pinned_bytes = blocks, held_bytes
+        self._policy.unpinned()
+
+    def begin_sparing(self) -> None:
+        """Somebody is about to bring blocks that belong together; one at a time."""
+        assert not self._spared
+        self.is_sparing = True
+
+    def spare(self, blocks: Iterable[int]) -> None:
+        """These are among them: they stay until `end_sparing`, or until there is no other way to make room."""
+        if self.is_sparing:
+            self._spared.update(blocks)
+
+    def end_sparing(self) -> None:
+        """Back to the policy's choice."""
+        self.is_sparing, self._spared = False, set()
+        self._policy.unpinned()
+
+    # --- making room ---
 
     async def run(self) -> None:
         """Keep to the budget, for ever."""
@@ -102,36 +142,59 @@ class Evicting:
 
     def is_over(self) -> bool:
         """Whether more lies here than should."""
-        return self._used() > HIGH * self._limit()
+        return not self.fits(0)
+
+    def fits(self, size_bytes: int) -> bool:
+        """Whether so many bytes may come without anything being evicted for them."""
+        return self._used() + size_bytes <= HIGH * self._limit()
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether so many bytes may be fetched to stay; if not, room is made for those that come later."""
-        if self._used() + size_bytes > HIGH * self._limit():
+        if not self.fits(size_bytes):
             self._wanted.set()
         return self._used() + size_bytes <= self._limit()
 
-    async def make_room(self, size_bytes: int) -> None:
+    async def make_room(self, size_bytes: int, *, is_for_spared: bool = False) -> None:
         """Evict, if with `size_bytes` more too much would lie here; return once what goes is named by no row."""
         if self._fresh and self._is_short():
             await self._admit_fresh()
-        if self._used() + size_bytes <= HIGH * self._limit():
+        if self.fits(size_bytes):
             return
         async with self._lock:
             excess = self._used() + size_bytes - int(LOW * self._limit())
-            if excess > 0 and await self.evict(excess):
+            if excess <= 0:
+                return
+            freed = await self.evict(excess)
+            if freed < excess and self._spared and not is_for_spared:
+                self.end_sparing()
+                freed += await self.evict(excess - freed)
+            if freed:
                 await self._cuts.wait_cut()
 
     async def evict(self, size_bytes: int) -> int:
         """Give up at least so many bytes, if so many may go. Returns how many went."""
         await self._admit_fresh()
+        await self.look_at_pins()
         freed = 0
         while freed < size_bytes and (victims := self._policy.victims(size_bytes - freed)):
-            for begin in range(0, len(victims), STEP_BLOCKS):
-                with self._database.operation:
-                    for number in victims[begin : begin + STEP_BLOCKS]:
-                        freed += self._evict_one(number)
-                self._cuts.bound_pending()
-                await trio.lowlevel.checkpoint()
+            freed += await self._give_up(victims)
+        return freed
+
+    async def drop(self, blocks: Iterable[int]) -> int:
+        """Give up these, as far as they may go. Returns how many bytes went."""
+        await self._admit_fresh()
+        await self.look_at_pins()
+        fresh = {one.block for one in self._fresh}
+        return await self._give_up([block for block in blocks if block not in fresh])
+
+    async def _give_up(self, blocks: Sequence[int]) -> int:
+        freed = 0
+        for begin in range(0, len(blocks), STEP_BLOCKS):
+            with self._database.operation:
+                for number in blocks[begin : begin + STEP_BLOCKS]:
+                    freed += self._evict_one(number)
+            self._cuts.bound_pending()
+            await trio.lowlevel.checkpoint()
         return freed
 
     async def _admit_fresh(self) -> None:
@@ -149,6 +212,9 @@ class Evicting:
     def _evict_one(self, number: int) -> int:
         block = self._find(number)
         if block is None or self._catalog.find(number) is None:
+            return 0
+        if self.keeps(number):  # since it was chosen
+            self._policy.admitted(number, block.capacity, is_read=False)
             return 0
         self._seals.evict(block)
         self.evicted_blocks += 1

@@ -36,11 +36,13 @@ JOINED_BYTES = 8 << 20
 FLIGHTS = 8
 
 
-class _Flight:
+class Flight:
     """One record on its way: its plaintext, or why it did not come."""
 
     def __init__(self) -> None:
         self.landed = trio.Event()
+        self.ended = trio.Event()
+        """Set when its blocks are held here, or will not be."""
         self.plain: memoryview | None = None
         self.error: Exception | None = None
 
@@ -69,6 +71,8 @@ class Fetching:
         self.settled: Callable[[Iterable[tuple[int, int]]], None] = lambda blocks: None
         """Hears of the blocks, with their bytes, that are held here from now on."""
         self.fetched_bytes = 0
+        self.misses = 0
+        """Reads that had to wait for the store."""
         self.trouble: Exception | None = None
         self._blocks = blocks
         self._segments = segments
@@ -77,7 +81,7 @@ class Fetching:
         self._fetcher = fetcher
         self._block_key = block_key
         self._put = put
-        self._flights: dict[tuple[int, int], _Flight] = {}
+        self._flights: dict[tuple[int, int], Flight] = {}
         self._slots = trio.CapacityLimiter(FLIGHTS)
         self._threads = trio.CapacityLimiter(4)
         self._trouble_until = float("-inf")
@@ -95,6 +99,7 @@ class Fetching:
 
     async def read(self, block: Block, offset: int, length: int) -> memoryview:
         """`length` bytes of a block that is not held. Raises CloudUnreachable, CloudDamaged, UnknownBlock."""
+        self.misses += 1
         await self._started.wait()
         if self._nursery is None:
             raise CloudUnreachable("the drive is ending")
@@ -103,7 +108,7 @@ class Fetching:
         if flight is None:
             if trio.current_time() < self._trouble_until and self.trouble is not None:
                 raise CloudUnreachable(str(self.trouble))
-            flight = self._start([place])
+            (flight,) = self._start([place])
         with trio.move_on_after(DEADLINE_S) as wait:
             await flight.landed.wait()
         if wait.cancelled_caught:
@@ -120,22 +125,24 @@ class Fetching:
         """Whether these are the bytes that the block's id names. For a thread as well."""
         return block_id(self._block_key, data) == block.block_id
 
-    def bring(self, numbers: Iterable[int]) -> list[trio.Event]:
-        """Fetch these blocks ahead of their use. Returns what to wait for, to know that all have come or failed."""
+    def bring(self, numbers: Iterable[int]) -> list[Flight]:
+        """Fetch these blocks ahead of their use. Returns what was begun for it, and is still on its way."""
         if self._nursery is None:
             return []
         wanted: dict[tuple[int, int], Location] = {}
-        waits: list[trio.Event] = []
+        flights: list[Flight] = []
         for number in numbers:
             place = self._catalog.find(number)
             if place is None or self._blocks.get(number).is_held:
                 continue
             flight = self._flights.get((place.pack, place.offset))
             if flight is not None:
-                waits.append(flight.landed)
+                flights.append(flight)
             else:
                 wanted[place.pack, place.offset] = place
-        return waits + [self._start(group).landed for group in joined(sorted(wanted.values()))]
+        for group in joined(sorted(wanted.values())):
+            flights += self._start(group)
+        return flights
 
     def _locate(self, number: int) -> Location:
         place = self._catalog.find(number)
@@ -145,15 +152,24 @@ class Fetching:
 
     # --- flights ---
 
-    def _start(self, places: Sequence[Location]) -> _Flight:
+    def _start(self, places: Sequence[Location]) -> list[Flight]:
         assert self._nursery is not None
-        flights = [_Flight() for _ in places]
+        flights = [Flight() for _ in places]
         for place, flight in zip(places, flights, strict=True):
             self._flights[place.pack, place.offset] = flight
         self._nursery.start_soon(self._fly, places, flights)
-        return flights[0]
+        return flights
 
-    async def _fly(self, places: Sequence[Location], flights: Sequence[_Flight]) -> None:
+    async def _fly(self, places: Sequence[Location], flights: Sequence[Flight]) -> None:
+        try:
+            await self._carry(places, flights)
+        finally:
+            for place, flight in zip(places, flights, strict=True):
+                flight.landed.set()
+                flight.ended.set()
+                del self._flights[place.pack, place.offset]
+
+    async def _carry(self, places: Sequence[Location], flights: Sequence[Flight]) -> None:
         try:
             async with self._slots:
                 plain = await self._fetch(places)
@@ -162,14 +178,17 @@ class Fetching:
                 flight.landed.set()
             for place, data in zip(places, plain, strict=True):
                 await self._keep(place, data)
-        except (CloudUnreachable, CloudDamaged, UnknownBlock) as error:
+        except CloudDamaged as error:
+            if len(places) > 1:  # those beside the damaged one are not to suffer for it
+                for place, flight in zip(places, flights, strict=True):
+                    await self._carry([place], [flight])
+            else:
+                log.error("%s; hybrid-drive scrub tells which files need it", error)
+                flights[0].error = error
+        except (CloudUnreachable, UnknownBlock) as error:
             for flight in flights:
                 if not flight.landed.is_set():
                     flight.error = error
-        finally:
-            for place, flight in zip(places, flights, strict=True):
-                flight.landed.set()
-                del self._flights[place.pack, place.offset]
 
     async def _fetch(self, places: Sequence[Location]) -> list[memoryview]:
         pack = self._catalog.pack(places[0].pack)
@@ -183,7 +202,6 @@ class Fetching:
             self._trouble_until = trio.current_time() + TROUBLE_S
             raise CloudUnreachable(str(error)) from error
         except SealedError as error:
-            log.error("%s; hybrid-drive scrub tells which files need it", error)
             raise CloudDamaged(str(error)) from error
         self.trouble = None
         self.fetched_bytes += sum(place.length for place in places)

@@ -59,7 +59,7 @@ class Tier:
             cache.blocks,
             cache.seals,
             catalog,
-            Eviction(cache.clock),
+            Eviction(cache.clock, lambda block: self.evicting.keeps(block)),
             self._used_bytes,
             cache.budget.most_bytes,
             cache.budget.is_short,
@@ -75,6 +75,7 @@ class Tier:
         cache.evicting = self.evicting
         cache.budget.has_store = True
         cache.budget.evictable = lambda: self.evicting.evictable_bytes
+        cache.budget.pinned = lambda: self.evicting.pinned_bytes
         cache.cuts.is_space_short = lambda: cache.budget.is_short() or self.evicting.is_over()
 
     def load(self) -> None:

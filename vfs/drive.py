@@ -29,6 +29,7 @@ from vfs.inodes import Inodes
 from vfs.jobs import Jobs
 from vfs.namespace import Namespace
 from vfs.past import Past
+from vfs.pins import Pins
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
 from vfs.resting import Resting
@@ -85,6 +86,8 @@ class Drive:
         self.doors = Doors(database, counters, self.snapshots, self.namespace)
         self.past = Past(database, self.epochs)
         self.undo_epochs = UndoEpochs(database, counters, self.epochs, self.inodes, clock)
+        evicting = self.tier.evicting if self.tier is not None else None
+        self.pins = Pins(database, self.cuts, self.namespace, evicting, self.cache.budget.most_bytes)
         self.jobs = Jobs(database, counters, clock)
         self.attic = Attic(database, self.inodes, self.namespace)
         self.epochs.beginners.append(self.inodes.writers.clear)
@@ -147,6 +150,7 @@ class Drive:
         self.snapshots.load()
         self.doors.load()
         self.jobs.load()
+        self.pins.load()
         self.attic.clear_workshop()
         orphans = self.inodes.reap_orphans()
         if orphans:
@@ -162,6 +166,7 @@ class Drive:
                 nursery.start_soon(self.sealing.run)
             if self.tier is not None:
                 nursery.start_soon(self.tier.run)
+                nursery.start_soon(self.pins.run)
 
     async def flush(self) -> None:
         """Return once everything that was closed before is in the store. While `run` runs, on a drive with a cloud."""

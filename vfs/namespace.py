@@ -6,6 +6,7 @@ reserved names.
 """
 
 import stat
+from collections.abc import Callable, Iterable
 
 from cachefs.database import Database
 from vfs.actors import Caller
@@ -31,6 +32,8 @@ class Namespace:
         self._database = database
         self._inodes = inodes
         self._epochs = epochs
+        self.replaced: Callable[[int, int], None] = lambda old, new: None
+        """Hears of a file (the first) in whose place another one was put, in the running transaction."""
         self.may_be_detached = True  # False while nothing hangs in the attic
 
     # --- finding ---
@@ -44,6 +47,13 @@ class Namespace:
         """The inode that a name of a folder stands for, or None."""
         row = self._database.row(_FIND, (parent, name))
         return self._inodes.get(row[0]) if row is not None else None
+
+    def resolve(self, names: Iterable[bytes]) -> Ino | None:
+        """The inode number at the end of a path from the root, or None."""
+        ino: Ino | None = ROOT
+        for name in names:
+            ino = self.find(ino, name) if ino is not None else None
+        return ino
 
     def is_empty(self, folder: int) -> bool:
         """Whether the folder has no entries."""
@@ -246,6 +256,7 @@ class Namespace:
     ) -> None:
         epoch, write = self._epochs.current, self._database.write
         if other is not None:
+            self.replaced(other.ino, inode.ino)
             write(_DELETE, (source.ino, name))
             write(_POINT, (epoch, caller.actor_id, inode.ino, target.ino, to_name))
             self._drop_name(target, other, caller)

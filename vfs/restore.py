@@ -102,10 +102,7 @@ class Restores:
         return ino
 
     def _live_of(self, path: bytes) -> int | None:
-        ino: int | None = ROOT
-        for name in split(path):
-            ino = self._drive.namespace.find(ino, name) if ino is not None else None
-        return ino
+        return self._drive.namespace.resolve(split(path))
 
     def _place_of(self, path: bytes) -> Place:
         *above, name = split(path)
@@ -187,7 +184,7 @@ class Restores:
         undo = await drive.snapshots.create(f"before-{job.kind}", is_held=True)
         # No await from here on: what is taken away is exactly what the snapshot holds.
         try:
-            with drive.database.operation:
+            with drive.database.operation, drive.pins.staying():
                 goal = self._goal_of_job(job)
                 if goal is not None:
                     told = self._swap(goal, hidden if past is not None else None, caller)

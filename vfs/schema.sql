@@ -183,6 +183,12 @@ CREATE TABLE views (
 );
 CREATE UNIQUE INDEX views_by_place ON views (anchor, snapshot, door);
 
+-- What stays on this machine by wish: files, and folders with all in them. Of this machine alone (T7). A row whose inode
+-- is gone is removed at the next look.
+CREATE TABLE pins (
+    ino INTEGER PRIMARY KEY                -- file number
+);
+
 -- Long work in steps. A restore that a crash interrupts while 'building' has changed nothing and becomes 'failed'.
 CREATE TABLE jobs (
     job           INTEGER PRIMARY KEY,
