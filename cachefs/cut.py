@@ -207,10 +207,6 @@ class Cuts:
     def uncommitted_rows(self) -> int:  # changed, and not held by the last cut
         return self._rows + len(self._database.pending)
 
-    @property
-    def unsynced_bytes(self) -> int:  # since the last sync of all segments began
-        return self._syncs.unsynced_bytes
-
     # --- the task ---
 
     async def run(self) -> None:
