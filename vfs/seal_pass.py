@@ -166,6 +166,8 @@ class SealPass:
                 if len(run.sources) > 1:
                     join(database, run.content, run.start, run.start + run.length, self._epochs.newest_kept)
         self._contents.forget_windows(touched)
+        # What led to a part of a frozen block may have gone meanwhile: whoever is not needed goes at the flush.
+        self._contents.release(target.block for found in targets.values() for target in found)
         cache.cuts.log(with_tallies=False)
 
     def _require_coverage(self, blocks: dict[int, Block], alive: set[int], planned: Sequence[Planned]) -> None:
