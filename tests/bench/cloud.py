@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.page import write_section
 from bench.subjects import mounted
-from kit.mounted import MountedDrive
-from kit.s3_proxy import S3Proxy, s3_proxy
+from kit.mounted import MountedDrive, await_true
+from kit.s3_proxy import ANY, S3Proxy, s3_proxy
 from kit.s3_servers import BIN, BUCKET, KEY, SECRET, credentials, rclone
 
 MIB = 1 << 20
@@ -90,7 +90,14 @@ def drive_on(endpoint: str, place: Path) -> Iterator[MountedDrive]:
 
 
 def flush(drive: MountedDrive) -> None:
-    drive.run_command("flush", as_json=False)
+    """Wait until all of it is in the store; what came to rest is sent by itself."""
+    subprocess.run(["sync", "-f", str(drive.mount)], check=True)
+
+    def is_sent() -> bool:
+        cloud = drive.cli("status")["cloud"]
+        return not cloud["open_bytes"] and not cloud["unsent_bytes"]
+
+    await_true(is_sent, 300, "everything is in the store")
 
 
 def drop(drive: MountedDrive) -> None:
@@ -104,10 +111,8 @@ def counted(proxy: S3Proxy, work: Callable[[], object]) -> tuple[int, int, int, 
     proxy.forget()
     work()
     count = proxy.count
-    return (
-        sum(count.requests.values()), count.requests["put"], sum(count.bytes_up.values()),
-        sum(count.bytes_down.values()),
-    )  # fmt: skip
+    up, down = sum(count.bytes_up.values()), sum(count.bytes_down.values())
+    return count.requests[ANY], count.requests["PUT"], up, down
 
 
 def requests_and_bytes(table: Table, drive: MountedDrive, proxy: S3Proxy, size: int, files: int) -> None:
