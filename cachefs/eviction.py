@@ -170,14 +170,16 @@ class Eviction:
 
         Blocks that are known already stay as they are, so that a long list can be loaded in parts.
         """
-        minute = self._minute()
+        minute, named = self._minute(), set[int]()
         for entry in _entries(exported):
             block = entry >> _NUMBER & _NUMBERS
-            if block in sizes and not self._words.get(block):
-                self._enqueue(MAIN if entry & _IN_MAIN else SMALL, block, sizes[block], 0, minute)
-        for block, size_bytes in sizes.items():
+            if block in sizes and block not in named:
+                named.add(block)
+                if not self._words.get(block):
+                    self._enqueue(MAIN if entry & _IN_MAIN else SMALL, block, sizes[block], 0, minute)
+        for block in sorted(sizes.keys() - named):
             if not self._words.get(block):
-                self._enqueue(SMALL, block, size_bytes, 0, minute)
+                self._enqueue(SMALL, block, sizes[block], 0, minute)
 
     def _enqueue(self, state: int, block: int, size_bytes: int, credits: int, minute: int) -> None:
         self._tag = tag = self._tag + 1 & _TAGS
