@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import apsw
 import trio
 
 from cachefs.blocks import Block, Blocks
@@ -24,7 +25,13 @@ from cachefs.seals import Seals
 
 HIGH, LOW = 0.92, 0.85  # of the budget
 LOOK_S = 1.0
+FOUND_BLOCKS = 1000  # at a start, in one turn
 STEP_BLOCKS = 200  # in one turn of the loop
+
+_MAY_GO = (
+    "SELECT residency.block, capacity FROM residency JOIN catalog USING (block) WHERE residency.block > ?"
+    " ORDER BY residency.block LIMIT ?"
+)
 
 
 class Stored(NamedTuple):
@@ -73,6 +80,7 @@ class Evicting:
         self._fresh: deque[Stored] = deque()
         self._wanted = trio.Event()
         self._lock = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)
 
     @property
     def evictable_bytes(self) -> int:
@@ -83,11 +91,16 @@ class Evicting:
         """Whether the block may not go for now."""
         return block in self.pinned or block in self._spared
 
-    def load(self) -> None:
-        """Find what may go. Once, at start."""
-        rows = self._database.rows("SELECT block, capacity FROM residency JOIN catalog USING (block)")
-        for block, capacity in rows:
-            self._policy.admitted(block, capacity, is_read=False)
+    async def _find_all(self) -> None:
+        """Find what may go from a life before, a few at a time. One that dies meanwhile is looked for when chosen."""
+        reader, last = self._database.reader(), 0
+        try:
+            while rows := await trio.to_thread.run_sync(_may_go, reader, last, limiter=self._thread):
+                for block, capacity in rows:
+                    self._policy.admitted(block, capacity, is_read=False)
+                last = rows[-1][0]
+        finally:
+            reader.close()
 
     def stored(self, blocks: Iterable[int]) -> None:
         """These blocks were recorded in the catalog, in the running transaction."""
@@ -131,6 +144,7 @@ class Evicting:
 
     async def run(self) -> None:
         """Keep to the budget, for ever."""
+        await self._find_all()
         while True:
             with trio.move_on_after(LOOK_S):
                 await self._wanted.wait()
@@ -226,3 +240,7 @@ class Evicting:
         except UnknownBlock:
             return None
         return block if block.is_held else None
+
+
+def _may_go(reader: apsw.Connection, last: int) -> list[tuple[int, int]]:
+    return list(reader.execute(_MAY_GO, (last, FOUND_BLOCKS)))

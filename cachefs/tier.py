@@ -78,10 +78,6 @@ class Tier:
         cache.budget.pinned = lambda: self.evicting.pinned_bytes
         cache.cuts.is_space_short = lambda: cache.budget.is_short() or self.evicting.is_over()
 
-    def load(self) -> None:
-        """Once, after recovery."""
-        self.evicting.load()
-
     async def run(self) -> None:
         """Send, evict and fetch, for ever."""
         async with trio.open_nursery() as nursery:

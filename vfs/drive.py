@@ -144,8 +144,6 @@ class Drive:
             self.inodes.recount()
         self.epochs.load()
         self.cache.catalog.load()
-        if self.tier is not None:
-            self.tier.load()
         self.actors.load()
         self.snapshots.load()
         self.doors.load()
