@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from appliance.commands import cache, keys, snapshot
 from appliance.commands.doctor import doctor
+from appliance.commands.flush import flush
 from appliance.commands.fsck import fsck
 from appliance.commands.init import init
 from appliance.commands.jobs import jobs
@@ -45,7 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (init, serve, mount, status, versions, restore, jobs, fsck, scrub, doctor):
+for command in (init, serve, mount, status, flush, versions, restore, jobs, fsck, scrub, doctor):
     app.command()(command)
 app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")

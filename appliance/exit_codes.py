@@ -42,7 +42,7 @@ MEANINGS = MappingProxyType(
         ExitCode.ALREADY_RUNNING: "the drive is running already",
         ExitCode.DAMAGED: "the drive's own data are damaged",
         ExitCode.OTHER_VERSION: "the drive was written by another version of the program",
-        ExitCode.DISK_FULL: "the disk under the drive is full",
+        ExitCode.DISK_FULL: "the disk under the drive, or the cache's share of it, is full",
         ExitCode.NO_RIGHTS: "this user may not do that",
         ExitCode.NO_FUSE: "the kernel's FUSE or its helper program cannot be used",
         ExitCode.FINDINGS: "the check found something",
@@ -56,7 +56,7 @@ MEANINGS = MappingProxyType(
 _BY_CODE = MappingProxyType(
     {code.name.lower(): code for code in ExitCode}
     | {"exists": ExitCode.REFUSED, "held": ExitCode.REFUSED, "changed_since": ExitCode.REFUSED}
-    | {"unanswered": ExitCode.UNEXPECTED}
+    | {"cache_full": ExitCode.DISK_FULL, "unanswered": ExitCode.UNEXPECTED}
 )
 
 PROBLEM_CODES = frozenset(_BY_CODE) - {"ok"}

@@ -18,6 +18,7 @@ import trio
 
 from appliance.assemble import check_open_state, scrub_drive
 from appliance.cloud_status import cloud_status
+from appliance.cloud_verbs import CloudVerbs
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -59,6 +60,7 @@ class CoreService:
     def __init__(self, mount: Mount, link: StoreLink) -> None:
         self._mount = mount
         self._link = link
+        self.cloud = CloudVerbs(mount, link, lambda: instant(mount.drive.clock.now_ns()))
         self.keys = KeyVerbs(link.keys, link.store, link.url, mount.drive.clock)
         self._drive = mount.drive
         self._started = instant(mount.drive.clock.now_ns())
@@ -72,6 +74,7 @@ class CoreService:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._watch.run)
+            await nursery.start(self.cloud.run)
             task_status.started()
 
     # --- health ---

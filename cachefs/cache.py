@@ -53,6 +53,8 @@ class Cache(Places):
         self.blocks = Blocks(database, self.segments, self.counters)
         self.seals = Seals(database, self.blocks, self.segments, self.counters)
         self.catalog = Catalog(database, self.blocks, self.counters)
+        self.reads = 0
+        """Reads of SEALED blocks since the start, held here or not."""
         self.fetching: Fetching | None = None
         self.evicting: Evicting | None = None
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
@@ -79,6 +81,10 @@ class Cache(Places):
             "precious_bytes": segments["live_bytes"] - evictable - pinned,
             "evictable_bytes": evictable,
             "pinned_bytes": pinned,
+            "unsent_bytes": self.catalog.unsent_bytes,
+            "fetched_bytes": self.fetching.fetched_bytes if self.fetching else 0,
+            "reads": self.reads,
+            "misses": self.fetching.misses if self.fetching else 0,
             "free_queue_bytes": segments["free_queue_bytes"],
             "segments": segments["segments"],
             "blocks_open": self.blocks.open,

@@ -113,6 +113,7 @@ class Files:
 
     async def _read_piece(self, block: Block, piece: Piece) -> bytes | bytearray:
         if block.block_id is not None and self._cache.evicting is not None:
+            self._cache.reads += 1
             self._cache.evicting.touched(block.number)
         data = self._cache.read_nowait(block, piece.offset, piece.length)
         return data if data is not None else await self._cache.read(block, piece.offset, piece.length)

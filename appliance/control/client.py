@@ -25,16 +25,22 @@ from appliance.control.protocol import (
     CacheStats,
     CheckReport,
     ControlProblem,
+    Dropped,
+    DropRequest,
     Job,
     KeyState,
     KitPage,
     PassphraseRequest,
+    PathRequest,
+    Pinned,
+    Pins,
     Problem,
     RestorePlan,
     RestoreRequest,
     Snapshot,
     SnapshotRequest,
     Status,
+    Task,
     UndoRequest,
     Version,
 )
@@ -47,8 +53,8 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 class ControlClient:
     """One caller of the core behind `socket_path`; several threads may share it. It holds nothing open in between.
 
-    `timeout_s` bounds the wait for each answer but those of `check` and `scrub`, which look at all of the drive, and
-    of changes of keys, which wait for the cloud store.
+    `timeout_s` bounds the wait for each answer but those of `check`, `scrub`, `drop` and pins, which may look at all of
+    the drive, and of changes of keys, which wait for the cloud store.
     `acting_uid` names the user on whose behalf the caller asks; only root may name another than himself.
     """
 
@@ -125,6 +131,27 @@ class ControlClient:
 
     def new_kit(self) -> KitPage:
         return self._one(KitPage, "POST", "/v1/keys/kit", timeout_s=STORE_S)
+
+    def flush(self) -> Task:
+        return self._one(Task, "POST", "/v1/flush")
+
+    def task(self, task_id: int) -> Task:
+        return self._one(Task, "GET", f"/v1/tasks/{task_id}")
+
+    def warm(self, path: str) -> Task:
+        return self._one(Task, "POST", "/v1/cache/warm", PathRequest(path=path))
+
+    def drop(self, path: str | None = None) -> Dropped:
+        return self._one(Dropped, "POST", "/v1/cache/drop", DropRequest(path=path), timeout_s=None)
+
+    def pin(self, path: str) -> Pinned:
+        return self._one(Pinned, "POST", "/v1/cache/pin", PathRequest(path=path), timeout_s=None)
+
+    def unpin(self, path: str) -> Pins:
+        return self._one(Pins, "POST", "/v1/cache/unpin", PathRequest(path=path), timeout_s=None)
+
+    def pins(self) -> Pins:
+        return self._one(Pins, "GET", "/v1/cache/pins")
 
     def metrics(self) -> str:
         """The status as Prometheus text."""

@@ -23,10 +23,15 @@ from appliance.control.metrics import as_prometheus
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
+    Dropped,
+    DropRequest,
     Job,
     KeyState,
     KitPage,
     PassphraseRequest,
+    PathRequest,
+    Pinned,
+    Pins,
     Problem,
     RestorePlan,
     RestoreRequest,
@@ -34,6 +39,7 @@ from appliance.control.protocol import (
     Snapshot,
     SnapshotRequest,
     Status,
+    Task,
     UndoRequest,
     Version,
 )
@@ -54,6 +60,7 @@ _HTTP_STATUS = {
     "read_only": 409,
     "not_running": 503,
     "disk_full": 507,
+    "cache_full": 507,
     "offline": 503,
     "store_refused": 502,
     "locked": 403,
@@ -88,6 +95,7 @@ def build_app(service: DriveService, core_uid: int) -> FastAPI:
     _route_snapshots(app, service, [Depends(keeper)])
     _route_restores(app, service, [Depends(keeper)])
     _route_keys(app, service, [Depends(keeper)])
+    _route_cloud(app, service, [Depends(keeper)])
     return app
 
 
@@ -188,6 +196,36 @@ def _route_keys(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
     @app.post("/v1/keys/kit", response_model=KitPage, responses=_REFUSALS, dependencies=rights)
     async def new_kit() -> Response:
         return _answer(await service.keys.new_kit())
+
+
+def _route_cloud(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+    @app.post("/v1/flush", response_model=Task, responses=_REFUSALS, dependencies=rights)
+    async def flush() -> Response:
+        return _answer(await service.cloud.flush())
+
+    @app.get("/v1/tasks/{task_id}", response_model=Task, responses=_REFUSALS, dependencies=rights)
+    async def task(task_id: int) -> Response:
+        return _answer(await service.cloud.task(task_id))
+
+    @app.post("/v1/cache/warm", response_model=Task, responses=_REFUSALS, dependencies=rights)
+    async def warm(request: PathRequest) -> Response:
+        return _answer(await service.cloud.warm(request.path))
+
+    @app.post("/v1/cache/drop", response_model=Dropped, responses=_REFUSALS, dependencies=rights)
+    async def drop(request: DropRequest) -> Response:
+        return _answer(await service.cloud.drop(request.path))
+
+    @app.post("/v1/cache/pin", response_model=Pinned, responses=_REFUSALS, dependencies=rights)
+    async def pin(request: PathRequest) -> Response:
+        return _answer(await service.cloud.pin(request.path))
+
+    @app.post("/v1/cache/unpin", response_model=Pins, responses=_REFUSALS, dependencies=rights)
+    async def unpin(request: PathRequest) -> Response:
+        return _answer(await service.cloud.unpin(request.path))
+
+    @app.get("/v1/cache/pins", response_model=Pins, responses=_REFUSALS, dependencies=rights)
+    async def pins() -> Response:
+        return _answer(await service.cloud.pins())
 
 
 def _acting_uid(request: Request, acting: int | None) -> int:

@@ -21,6 +21,8 @@ def as_prometheus(status: Status) -> str:
         ("cache_held_bytes", "Bytes of local blocks", cache.held_bytes),
         ("cache_allocated_bytes", "Disk allocated to segments", cache.allocated_bytes),
         ("cache_precious_bytes", "Local bytes that exist nowhere else", cache.precious_bytes),
+        ("cache_evictable_bytes", "Local bytes that the store has, too, and that may go", cache.evictable_bytes),
+        ("cache_pinned_bytes", "Local bytes that the store has, too, and that stay by wish", cache.pinned_bytes),
         ("cache_free_queue_bytes", "Freed bytes not yet given back to the disk", cache.free_queue_bytes),
         ("cache_segments", "Segment files", cache.segments),
         ("cache_blocks_open", "OPEN blocks", cache.blocks_open),
@@ -33,6 +35,9 @@ def as_prometheus(status: Status) -> str:
         gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))
     lines = [_lines(name, "gauge", meaning, value) for name, meaning, value in gauges]
     lines.append(_lines("slow_turns_total", "counter", "Turns of the core's loop over 20 ms", status.slow_turns))
+    lines.append(_lines("cache_reads_total", "counter", "Reads of sealed blocks", cache.reads))
+    lines.append(_lines("cache_misses_total", "counter", "Reads that had to wait for the store", cache.misses))
+    lines.append(_lines("cache_fetched_bytes_total", "counter", "Bytes that came from the store", cache.fetched_bytes))
     if status.cloud is not None:
         sent = status.cloud.sent_bytes
         lines.append(_lines("cloud_sent_bytes_total", "counter", "Bytes of packs that the store has taken", sent))

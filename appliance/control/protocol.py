@@ -34,6 +34,7 @@ DrivePath = Annotated[
     ),
 ]
 
+TaskKind = Literal["flush", "warm"]
 EntryKind = Literal["file", "folder", "symlink", "special"]
 JobState = Literal["building", "done", "failed", "undone"]
 MOST_DIFFERENCES = 1000
@@ -126,15 +127,85 @@ class UndoRequest(_Request):
     force: bool = False
 
 
+class Task(_Answer):
+    """Long work that the core remembers until it ends itself. Bytes are those of files.
+
+    A running one may have a `trouble`: why it does not get on at present; it goes on by itself. `warning` says what a
+    task that is done may lack, `error` why one has failed.
+    """
+
+    id: int
+    kind: TaskKind
+    state: Literal["running", "done", "failed"]
+    path: DrivePath | None = None
+    done_bytes: int
+    total_bytes: int
+    trouble: str | None = None
+    warning: str | None = None
+    error: Problem | None = None
+    created: AwareDatetime
+    finished: AwareDatetime | None = None
+
+
+class PathRequest(_Request):
+    """Names a file, or a folder with all in it; empty is the whole drive."""
+
+    path: DrivePath
+
+
+class DropRequest(_Request):
+    """Gives up local copies of what the store has, at or below `path`; of everything, past states too, without one."""
+
+    path: DrivePath | None = None
+
+
+class Dropped(_Answer):
+    """Bytes on the disk that went, and that stay because they were not sent yet, or are pinned."""
+
+    path: DrivePath | None = None
+    dropped_bytes: int
+    unsent_bytes: int
+    pinned_bytes: int
+
+
+class Pinned(_Answer):
+    """What was pinned: bytes of its files, how many of them are not here yet (`warm` brings them), and how many of all
+    pinned ones do not fit into the half of the budget that pins may take, and may go as before.
+    """
+
+    path: DrivePath
+    size_bytes: int
+    missing_bytes: int
+    beyond_bytes: int
+
+
+class Pins(_Answer):
+    """All pinned paths, what the disk holds of them, and what does not fit into the share of pins."""
+
+    paths: list[DrivePath]
+    held_bytes: int
+    beyond_bytes: int
+
+
 class CacheStats(_Answer):
-    """The local bytes. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks);
-    `damaged_pages` of 4 KiB were found since the start to hold other bytes than were written.
+    """The local bytes. `held_bytes` counts blocks, `allocated_bytes` what the disk gives for them (st_blocks).
+
+    What is held is either *precious* (nowhere else yet), *evictable* or *pinned*; `unsent_bytes` of files wait to be
+    sent. Since the start, `fetched_bytes` came from the store, and `misses` of so many `reads` had to wait for it;
+    `damaged_pages` of 4 KiB were found to hold other bytes than were written. `blocks_sealed` counts those that are
+    not held, too.
     """
 
     budget_bytes: int
     held_bytes: int
     allocated_bytes: int
     precious_bytes: int
+    evictable_bytes: int = 0
+    pinned_bytes: int = 0
+    unsent_bytes: int = 0
+    fetched_bytes: int = 0
+    reads: int = 0
+    misses: int = 0
     free_queue_bytes: int
     segments: int
     blocks_open: int

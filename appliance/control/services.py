@@ -8,13 +8,17 @@ from typing import Protocol
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
+    Dropped,
     Job,
     KeyState,
     KitPage,
+    Pinned,
+    Pins,
     RestorePlan,
     RestoreRequest,
     Snapshot,
     Status,
+    Task,
     Version,
 )
 
@@ -44,11 +48,42 @@ class KeyService(Protocol):
         ...
 
 
+class CloudService(Protocol):
+    """What is asked of the cloud and of the local copies. Paths that lead nowhere raise `not_found`."""
+
+    async def flush(self) -> Task:
+        """Begin to bring everything into the store that was written until now; ask `task` how far it is."""
+        ...
+
+    async def warm(self, path: str) -> Task:
+        """Begin to fetch what is not here. The task fails with `cache_full` when it finds no room."""
+        ...
+
+    async def task(self, task_id: int) -> Task:
+        """Raises `not_found` also for one of a core that has ended."""
+        ...
+
+    async def drop(self, path: str | None) -> Dropped: ...
+
+    async def pin(self, path: str) -> Pinned:
+        """Twice is no error."""
+        ...
+
+    async def unpin(self, path: str) -> Pins:
+        """Raises `not_found` for a path that is not pinned itself."""
+        ...
+
+    async def pins(self) -> Pins: ...
+
+
 class DriveService(Protocol):
     """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
 
     @property
     def keys(self) -> KeyService: ...
+
+    @property
+    def cloud(self) -> CloudService: ...
 
     async def status(self) -> Status: ...
 

@@ -5,15 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.fake_service import CLOUD, FakeService, serving
+from kit.fake_service import CLOUD, START, FakeService, serving
 
 from appliance import cli
 from appliance.commands import output
-from appliance.control.protocol import ControlProblem, Difference, StoreStatus
+from appliance.control.protocol import ControlProblem, Difference, Dropped, StoreStatus, Task
 from appliance.drive_paths import drive_path
 from appliance.exit_codes import ExitCode
 from appliance.figures import size_text
@@ -71,7 +72,7 @@ def test_status_says_how_the_store_is(run: Run, service: FakeService) -> None:
 
 def test_status_says_what_the_cloud_has_and_what_is_wrong(run: Run, service: FakeService) -> None:
     assert "cloud      everything is in the cloud as of 2026-03-01 12:00:00 UTC\n" in run("status")[1]
-    service.cloud = CLOUD.model_copy(
+    service.cloud_status = CLOUD.model_copy(
         update={
             "state": "stuck",
             "verdict": "the store does not take what is sent since noon; 7 B wait",
@@ -85,6 +86,83 @@ def test_status_says_what_the_cloud_has_and_what_is_wrong(run: Run, service: Fak
     assert "uploading  1.0 MiB, 2.0 KiB/s\n" in out
     assert "trouble    The cloud store is full.\n" in out
     assert parsed(run("status", "--json"))["cloud"]["state"] == "stuck"
+
+
+def test_flush_waits_for_its_task_and_says_what_it_did(run: Run, service: FakeService) -> None:
+    code, out, err = run("flush")
+    assert (code, err) == (0, "")
+    assert out == (
+        "Everything that was saved until 2026-03-01 12:00:00 UTC is in the cloud. 20 B sent in 2.0 s, 10 B/s.\n"
+    )
+    service.cloud.warning = "Two blocks are damaged."
+    code, out, err = run("flush")
+    assert (code, err) == (0, "But: Two blocks are damaged.\n")
+    assert parsed(run("flush", "--json"))["state"] == "done"
+
+
+def test_flush_says_once_why_it_waits_and_ends_with_a_sentence_when_told_to(run: Run, service: FakeService) -> None:
+    service.cloud.trouble = "The cloud store cannot be reached."
+    code, out, err = run("flush", "--timeout", "0.2")
+    assert (code, out) == (ExitCode.OFFLINE, "")
+    assert err.count("Waiting for it; Ctrl-C ends only the waiting.") == 1
+    assert "Not done within 0.2 s: 20 B wait. The core goes on" in err
+    assert err.endswith("The cloud store cannot be reached.\n")
+    code, out, err = run("flush", "--timeout", "0.2", "--json")
+    assert json.loads(err)["code"] == "offline"
+    service.cloud.trouble, service.cloud.steps = None, 10_000
+    code, _, err = run("flush", "--timeout", "0")
+    assert code == ExitCode.UNEXPECTED
+    assert "Not done within 0 s" in err
+
+
+def test_an_interrupted_flush_leaves_the_core_at_work(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("appliance.commands.waiting.time.sleep", interrupt)
+    code, out, err = run("flush")
+    assert (code, out) == (130, "")
+    assert err == "The core goes on; `hybrid-drive status` shows how far it is.\n"
+    assert service.cloud.begun[1].state == "running"
+
+
+def test_a_task_of_a_core_that_was_started_anew_is_not_taken_for_ours(run: Run, service: FakeService) -> None:
+    service.cloud.trouble = "away"
+    later = service.cloud.task
+
+    async def other(task_id: int) -> Task:
+        return (await later(task_id)).model_copy(update={"created": START + timedelta(hours=1)})
+
+    service.cloud.task = other  # type: ignore[method-assign]
+    code, _, err = run("flush")
+    assert code == ExitCode.NOT_RUNNING
+    assert "started anew" in err
+
+
+def test_the_cache_is_dropped_pinned_and_warmed(run: Run, service: FakeService) -> None:
+    assert run("cache", "drop") == (0, "1.0 MiB were given up.\n", "")
+    service.cloud.dropped = Dropped(dropped_bytes=0, unsent_bytes=2048, pinned_bytes=4096)
+    assert run("cache", "drop", "team/")[1].splitlines() == [
+        "0 B were given up.",
+        "2.0 KiB stay, because the cloud does not have them yet.",
+        "4.0 KiB stay, because they are pinned.",
+    ]
+    assert parsed(run("cache", "drop", "team/", "--json"))["path"] == "team"
+    code, out, err = run("cache", "pin", "team")
+    assert out == "team is pinned: 1.0 MiB.\n1.0 KiB of it are not here; `hybrid-drive cache warm team` brings them.\n"
+    assert (code, err) == (0, "")
+    service.cloud.beyond_bytes = 2**20
+    assert "1.0 MiB of all that is pinned do not fit" in run("cache", "pin", ".")[2]
+    assert "            team\n            .\n" in run("cache", "stats")[1]
+    assert parsed(run("cache", "stats", "--json"))["pinned_paths"] == ["team", ""]
+    assert run("cache", "unpin", "team") == (0, "team is not pinned any more.\n", "")
+    assert run("cache", "unpin", "team")[0] == ExitCode.NOT_FOUND
+    assert run("cache", "warm", "team")[1] == "team is here. 20 B fetched in 2.0 s, 10 B/s.\n"
+    assert run("cache", "warm", "nothing")[0] == ExitCode.NOT_FOUND
+    service.cloud.is_full = True
+    assert run("cache", "warm", "team")[0] == ExitCode.DISK_FULL
 
 
 def test_a_snapshot_lives_through_its_verbs(run: Run, service: FakeService) -> None:

@@ -83,14 +83,40 @@ def test_a_restore_is_planned_run_and_undone(client: ControlClient, service: Fak
     assert client.job(job.id).state == "undone"
 
 
+def test_a_task_is_begun_looked_at_and_ends(client: ControlClient, service: FakeService) -> None:
+    task = client.warm(NOT_UTF8)
+    assert (task.state, task.path, task.total_bytes) == ("running", NOT_UTF8, 20)
+    service.cloud.trouble = "away"
+    assert client.task(task.id).trouble == "away"
+    service.cloud.trouble = None
+    assert [client.task(task.id).done_bytes for _ in range(2)] == [10, 20]
+    assert client.task(task.id).state == "done"
+    service.cloud.is_full = True
+    task = client.warm("")
+    client.task(task.id)
+    failed = client.task(task.id)
+    assert failed.error is not None
+    assert (failed.state, failed.error.code) == ("failed", "cache_full")
+    assert refusal(client.task, 99).problem.code == "not_found"
+
+
+def test_pins_are_set_listed_and_taken_back(client: ControlClient) -> None:
+    assert client.pin(NOT_UTF8).missing_bytes == 1024
+    assert client.pins().paths == [NOT_UTF8]
+    assert client.drop().dropped_bytes == 2**20
+    assert client.drop(NOT_UTF8).path == NOT_UTF8
+    assert client.unpin(NOT_UTF8).paths == []
+    assert refusal(client.unpin, NOT_UTF8).problem.code == "not_found"
+
+
 def test_check_and_metrics_tell_what_the_service_knows(client: ControlClient, service: FakeService) -> None:
     service.findings = [Finding(invariant="I3", message="a hole", path=NOT_UTF8)]
     assert client.check().findings == service.findings
     metrics = client.metrics()
     assert "\nhybrid_drive_cache_budget_bytes 1073741824\n" in metrics
-    assert metrics.count("# TYPE") == metrics.count("# HELP") == 30
+    assert metrics.count("# TYPE") == metrics.count("# HELP") == 35
     assert "\nhybrid_drive_cloud_complete 1\n" in metrics
-    service.cloud = CLOUD.model_copy(update={"state": "stuck", "unsent_bytes": 7, "trouble_since": START})
+    service.cloud_status = CLOUD.model_copy(update={"state": "stuck", "unsent_bytes": 7, "trouble_since": START})
     metrics = client.metrics()
     assert "\nhybrid_drive_cloud_unsent_bytes 7\n" in metrics
     assert f"\nhybrid_drive_cloud_trouble_since_seconds {START.timestamp():.0f}\n" in metrics

@@ -1,6 +1,7 @@
 """What the program does is on its pages: every command, option, exit code, key, route and problem code."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_every_key_of_the_configuration_is_on_the_page() -> None:
 def test_every_route_is_on_the_page() -> None:
     document = json.loads((DOCS / "control-openapi.json").read_text())
     for path, verbs in document["paths"].items():
-        shown = path.replace("{name}", "NAME").replace("{job_id}", "ID").replace("{number}", "NUMBER")
+        shown = re.sub(r"\{(?:\w+_)?(\w+)\}", lambda match: match[1].upper(), path)
         for verb in verbs:
             assert f"`{verb.upper()} {shown}" in PROTOCOL_PAGE
 

@@ -17,17 +17,23 @@ from appliance.control.protocol import (
     CheckReport,
     CloudStatus,
     Difference,
+    Dropped,
     Finding,
     Job,
     KeyState,
     KeyWrap,
     KitPage,
+    Pinned,
+    Pins,
+    Problem,
     RestorePlan,
     RestoreRequest,
     ServiceError,
     Snapshot,
     Status,
     StoreStatus,
+    Task,
+    TaskKind,
     Version,
 )
 from appliance.control.server import serve_control
@@ -91,14 +97,81 @@ class FakeKeys:
         self.ring += 1
 
 
+class FakeCloud:
+    """Flush, warm and pins of a `FakeService`. A task is done after `steps` questions, of which 10 bytes each.
+
+    `trouble` keeps every task from getting on; `warm` fails with `cache_full` when `is_full`.
+    """
+
+    def __init__(self, *, steps: int = 2) -> None:
+        self.steps = steps
+        self.trouble: str | None = None
+        self.warning: str | None = None
+        self.is_full = False
+        self.begun: dict[int, Task] = {}
+        self.paths: list[str] = []
+        self.dropped = Dropped(dropped_bytes=2**20, unsent_bytes=0, pinned_bytes=0)
+        self.beyond_bytes = 0
+
+    async def flush(self) -> Task:
+        return self._begin("flush", None)
+
+    async def warm(self, path: str) -> Task:
+        if path == "nothing":
+            raise ServiceError("not_found", "The drive has no nothing; nothing was done.")
+        return self._begin("warm", path)
+
+    async def task(self, task_id: int) -> Task:
+        task = self.begun.get(task_id)
+        if task is None:
+            raise ServiceError("not_found", f"There is no task {task_id}.")
+        if task.state == "running" and self.trouble is None:
+            change: dict[str, object] = {"done_bytes": task.done_bytes + 10, "trouble": None}
+            if change["done_bytes"] == task.total_bytes:
+                is_full = self.is_full and task.kind == "warm"
+                error = Problem(code="cache_full", message="The cache is full.") if is_full else None
+                change |= {"state": "failed" if is_full else "done", "error": error, "warning": self.warning}
+                change["finished"] = START + timedelta(seconds=2)
+            task = task.model_copy(update=change)
+        else:
+            task = task.model_copy(update={"trouble": self.trouble})
+        self.begun[task_id] = task
+        return task
+
+    async def drop(self, path: str | None) -> Dropped:
+        return self.dropped.model_copy(update={"path": path})
+
+    async def pin(self, path: str) -> Pinned:
+        self.paths.append(path)
+        return Pinned(path=path, size_bytes=2**20, missing_bytes=2**10, beyond_bytes=self.beyond_bytes)
+
+    async def unpin(self, path: str) -> Pins:
+        if path not in self.paths:
+            raise ServiceError("not_found", f"{path} was not pinned by itself.")
+        self.paths.remove(path)
+        return await self.pins()
+
+    async def pins(self) -> Pins:
+        return Pins(paths=self.paths, held_bytes=0, beyond_bytes=self.beyond_bytes)
+
+    def _begin(self, kind: TaskKind, path: str | None) -> Task:
+        number = 1 + len(self.begun)
+        total = 10 * self.steps
+        self.begun[number] = Task(
+            id=number, kind=kind, state="running", path=path, done_bytes=0, total_bytes=total, created=START
+        )
+        return self.begun[number]
+
+
 class FakeService:
     """A drive with one file per path in `kept`; time moves one minute with each snapshot."""
 
     def __init__(self, *, job_steps: int = 2) -> None:
         self.now = START
         self.keys = FakeKeys()
+        self.cloud = FakeCloud()
         self.store = StoreStatus(url="file:///the/store", state="reachable")
-        self.cloud = CLOUD
+        self.cloud_status = CLOUD
         self.snapshots: dict[str, Snapshot] = {}
         self.kept: dict[str, list[Version]] = {}
         self.recorded: dict[int, Job] = {}
@@ -143,7 +216,7 @@ class FakeService:
             size_bytes=10 * 2**40,
             free_bytes=9 * 2**40,
             store=self.store,
-            cloud=self.cloud,
+            cloud=self.cloud_status,
         )
 
     async def create_snapshot(self, label: str | None) -> Snapshot:
