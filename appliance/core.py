@@ -53,7 +53,7 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
     check_fuse()
     with trio.open_signal_receiver(*STOPPING) as signals:
         link = StoreLink.to(store_url(places, config), config, SystemClock(), keys)
-        cloud = Cloud(link.store, lambda: keys.held, may_send=link.followed)
+        cloud = Cloud(link.store, lambda: keys.held, may_send=link.followed, prompt=link.prompt)
         drive = await open_drive(places.state, config, keys.names, cloud)
         favour_loop()
         try:

@@ -76,6 +76,11 @@ class StoreLink:
     def store(self) -> ObjectStore:
         return self._opened.store
 
+    @property
+    def prompt(self) -> ObjectStore:
+        """The store, for whoever has somebody waiting."""
+        return self._opened.prompt
+
     async def look(self, within_s: float = START_S) -> None:
         """See whether the store is there and this drive's; no longer than `within_s`."""
         with trio.move_on_after(within_s):

@@ -112,6 +112,7 @@ class Fetching:
         with trio.move_on_after(DEADLINE_S) as wait:
             await flight.landed.wait()
         if wait.cancelled_caught:
+            log.warning("a reader was sent away: the cloud store gave no answer within %.0f s", DEADLINE_S)
             raise CloudUnreachable(f"no answer within {DEADLINE_S:.0f} s")
         if flight.error is not None:
             raise flight.error

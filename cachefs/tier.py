@@ -27,13 +27,15 @@ from cloud_tier.uploader import Uploader
 class Cloud:
     """What a drive needs of its store.
 
-    `keys` gives the newest; `fence` is that of the lease; nothing is sent before `may_send` is set.
+    `keys` gives the newest; `fence` is that of the lease; nothing is sent before `may_send` is set; `prompt` is the
+    same store for those whom somebody waits for, if it is to be asked differently then.
     """
 
     store: ObjectStore
     keys: Callable[[], DriveKeys]
     fence: int = 1
     may_send: trio.Event | None = None
+    prompt: ObjectStore | None = None
 
 
 class Tier:
@@ -49,7 +51,7 @@ class Tier:
             cache.segments,
             cache.seals,
             catalog,
-            Fetcher(cloud.store, cloud.keys),
+            Fetcher(cloud.prompt or cloud.store, cloud.keys),
             cloud.keys().block_key,
             cache.put_fetched,
         )

@@ -25,6 +25,8 @@ from cloud_tier.object_store import ObjectStore
 from cloud_tier.retrying import Retrying, RetryPolicy
 from cloud_tier.timetable import Timetable
 
+PROMPT = RetryPolicy(deadline_s=5.0)
+"""A line that stumbles is waited for; for one that is cut, readers hear so soon."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's own rule
 _WORDS = ("endpoint", "region", "insecure")
 
@@ -64,6 +66,8 @@ class OpenStore:
     """A store ready for use, and the two of its wrappers that can tell something."""
 
     store: ObjectStore
+    prompt: ObjectStore
+    """The same one for whoever has somebody waiting: it gives up after seconds."""
     measured: Measuring
     """Sees every attempt."""
     retried: Retrying
@@ -147,10 +151,12 @@ def _wrapped(
 ) -> OpenStore:
     measured = Measuring(bare, clock)
     retried = Retrying(measured, policy, chance)
+    prompt = Retrying(measured, PROMPT if policy is None else policy, chance)
     if timetable is None or timetable.is_unlimited:
-        return OpenStore(retried, measured, retried)
-    # Outside of the retries: what is sent again takes its turn on the line again, and is not timed meanwhile.
-    return OpenStore(Limiting(retried, timetable, clock), measured, retried)
+        return OpenStore(retried, prompt, measured, retried)
+    # Outside of the retries: what is sent again takes its turn on the line again, and is not timed meanwhile. Each has
+    # limits of its own: nearly all that is sent goes by the one, and nearly all that is fetched by the other.
+    return OpenStore(Limiting(retried, timetable, clock), Limiting(prompt, timetable, clock), measured, retried)
 
 
 async def _open_bare(url: StoreUrl, create: bool) -> ObjectStore:

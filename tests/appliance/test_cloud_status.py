@@ -47,7 +47,7 @@ def faulty() -> FaultyStore:
 def link(faulty: FaultyStore) -> StoreLink:
     measured = Measuring(faulty, LoopClock())
     retried = Retrying(measured, RetryPolicy(deadline_s=0.0))
-    return StoreLink(DirUrl(Path("/the/store")), OpenStore(retried, measured, retried), cast("Keys", None))
+    return StoreLink(DirUrl(Path("/the/store")), OpenStore(retried, retried, measured, retried), cast("Keys", None))
 
 
 @pytest.fixture

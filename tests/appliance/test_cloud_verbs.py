@@ -47,7 +47,9 @@ class Standing:
         self.store = FaultyStore(MemoryStore())
         measured = Measuring(self.store, LoopClock())
         retried = Retrying(measured, RetryPolicy(deadline_s=0.0))
-        self.link = StoreLink(DirUrl(Path("/the/store")), OpenStore(retried, measured, retried), cast("Keys", None))
+        self.link = StoreLink(
+            DirUrl(Path("/the/store")), OpenStore(retried, retried, measured, retried), cast("Keys", None)
+        )
         self.built = CloudDrive(state, self.link.store)
         self.collects = True
         self.operations = SimpleNamespace(read_only_reason=None)

@@ -46,7 +46,7 @@ async def store(opened: Keys) -> MemoryStore:
 def link_to(store: ObjectStore, opened: Keys) -> StoreLink:
     measured = Measuring(store, FakeClock())
     retried = Retrying(measured)
-    return StoreLink(URL, OpenStore(retried, measured, retried), opened)
+    return StoreLink(URL, OpenStore(retried, retried, measured, retried), opened)
 
 
 async def test_the_drives_own_store_is_reachable_and_may_be_used(

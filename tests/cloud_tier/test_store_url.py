@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from kit.fake_clock import FakeClock
+from kit.inline_threads import inline_threads
+from trio.testing import MockClock
 
 from cloud_tier.errors import StoreMisconfigured, StoreUnavailable
-from cloud_tier.store_url import DirUrl, S3Url, StoreUrl, open_store, parse_store_url
+from cloud_tier.store_url import DirUrl, S3Url, StoreUrl, open_store, parse_store_url, store_at
 
 WORDS = st.text("abcXYZ019.-", min_size=1, max_size=8)
 URLS = st.one_of(
@@ -95,3 +98,15 @@ async def test_store_in_a_folder_is_made_only_when_asked_for(tmp_path: Path) -> 
 async def test_plain_http_to_another_machine_is_refused() -> None:
     with pytest.raises(StoreMisconfigured, match="insecure=1"):
         await open_store(parse_store_url("s3://office?endpoint=http://10.0.0.2"), FakeClock())
+
+
+async def test_who_has_somebody_waiting_hears_soon_that_the_store_is_away(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    opened = store_at(DirUrl(tmp_path / "away"), FakeClock())
+    for store, longest_s in ((opened.prompt, 10.0), (opened.store, 200.0)):
+        begun = trio.current_time()
+        with inline_threads(), pytest.raises(StoreUnavailable):
+            await store.get("drive")
+        assert longest_s / 20 < trio.current_time() - begun < longest_s
+    assert opened.measured.statistics().trouble is not None

@@ -74,6 +74,8 @@ def guarded(handler: F) -> F:
             return await handler(*args)
         except pyfuse3.FUSEError:
             raise
+        except errors.OutOfReach as error:  # whoever fetches has said so, once for all readers
+            raise pyfuse3.FUSEError(errno_of(error)) from error
         except (errors.DataLost, CacheError) as error:
             log.error("%s: %s", handler.__name__, error)
             raise pyfuse3.FUSEError(errno_of(error)) from error
