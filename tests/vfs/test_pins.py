@@ -66,6 +66,8 @@ async def test_a_pin_outlives_a_restart(virtual_time: MockClock, built: CloudDri
     await pin(built, "team/plan")
     await built.restart(crash=True)
     assert [path for _, path in built.drive.pins.all()] == [b"team/plan"]
+    await trio.sleep(1)
+    assert built.drive.cache.statistics()["pinned_bytes"] >= 30_000
     await built.drop()
     assert built.held_bytes("team/plan") == 30_000
 
