@@ -187,6 +187,8 @@ class SealPass:
         """None if all blocks of the cut have died meanwhile; a copy of it is dropped then, and gets its row else."""
         is_alive = any(source.block.number in alive for source in one.cut.sources)
         if one.copy is not None and is_alive:
+            # As its sources are now: a clone may have been made of them while they were read (I2).
+            one.copy.shared = any(source.block.shared for source in one.cut.sources)
             self._cache.blocks.touch(one.copy)
         elif one.copy is not None:
             self._cache.blocks.drop(one.copy.number)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.page import write_section
 from bench.subjects import mounted
-from kit.mounted import MountedDrive, await_true
+from kit.mounted import MountedDrive
 from kit.s3_proxy import ANY, S3Proxy, s3_proxy
 from kit.s3_servers import BIN, BUCKET, KEY, SECRET, credentials, rclone
 
@@ -90,14 +90,8 @@ def drive_on(endpoint: str, place: Path) -> Iterator[MountedDrive]:
 
 
 def flush(drive: MountedDrive) -> None:
-    """Wait until all of it is in the store; what came to rest is sent by itself."""
-    subprocess.run(["sync", "-f", str(drive.mount)], check=True)
-
-    def is_sent() -> bool:
-        cloud = drive.cli("status")["cloud"]
-        return not cloud["open_bytes"] and not cloud["unsent_bytes"]
-
-    await_true(is_sent, 300, "everything is in the store")
+    """Wait until all of it is in the store."""
+    drive.run_command("flush", as_json=False)
 
 
 def drop(drive: MountedDrive) -> None:
@@ -149,7 +143,7 @@ def requests_and_bytes(table: Table, drive: MountedDrive, proxy: S3Proxy, size: 
             (mount / f"~{number}.tmp").write_bytes(noise(number, 100_000))
         for number in range(100):
             (mount / f"~{number}.tmp").unlink()
-        time.sleep(10)
+        time.sleep(10)  # they would have come to rest by now
 
     _, puts, _, _ = counted(proxy, small)
     table.at_most(f"{files:,} new files of 4 KiB: PUTs", puts, 60 * files / 10_000, "")
