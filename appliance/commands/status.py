@@ -26,7 +26,7 @@ def status(state: State = None, json: Json = False) -> None:
         print(f"  store      {now.store.url}, {word}" + (f": {now.store.reason}" if now.store.reason else ""))
     if now.cloud is not None:
         print(f"  cloud      {now.cloud.verdict}")
-        if now.cloud.uploading_bytes:
+        if now.cloud.state == "sending" and now.cloud.uploading_bytes:
             print(f"  uploading  {size_text(now.cloud.uploading_bytes)}, {size_text(now.cloud.rate_bytes_per_s)}/s")
         if now.cloud.trouble is not None and (now.store is None or now.store.reason is None):
             print(f"  trouble    {now.cloud.trouble}")

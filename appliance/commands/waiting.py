@@ -70,7 +70,7 @@ def wait_for_task(core: ControlClient, task: Task, patience: Patience) -> Task:
                 told = task.trouble
                 bar.say(f"{told} Waiting for it; Ctrl-C ends only the waiting.")
             if patience.timeout_s is not None and time.monotonic() - begun_s >= patience.timeout_s:
-                raise _impatient(task, patience.timeout_s)
+                raise _impatient(task, patience, patience.timeout_s)
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             task = core.task(task.id)
@@ -90,11 +90,13 @@ def speed_text(task: Task, verb: str) -> str:
     return f" {size_text(task.done_bytes)} {verb} in {seconds:.1f} s, {size_text(task.done_bytes / seconds)}/s."
 
 
-def _impatient(task: Task, timeout_s: float) -> ControlProblem:
+def _impatient(task: Task, patience: Patience, timeout_s: float) -> ControlProblem:
     left = size_text(max(0, task.total_bytes - task.done_bytes))
     message = f"Not done within {timeout_s:g} s: {left} wait. {_GOES_ON}"
     if task.trouble is not None:
-        return ControlProblem(Problem(code="offline", message=f"{message} {task.trouble}"))
+        if patience.is_silent:  # else it was said
+            message = f"{message} {task.trouble}"
+        return ControlProblem(Problem(code="offline", message=message))
     return ControlProblem(Problem(code="unanswered", message=message))
 
 

@@ -142,24 +142,24 @@ async def test_pins_take_at_most_their_share_and_leave_room_for_writers(
     virtual_time: MockClock, built: CloudDrive
 ) -> None:
     budget = built.drive.cache.budget
-    budget.limit_bytes = 4 << 20
+    budget.limit_bytes = 1_400_000
     for number in range(12):
-        await built.write(f"team/{number}", noise(number, 300_000))
+        await built.write(f"team/{number}", noise(number, 100_000))
         await built.sent()
         built.clock.advance(2)
     await pin(built, "")
-    assert built.drive.pins.beyond_bytes > 1 << 20
-    assert built.tier.evicting.pinned_bytes <= PINNED_SHARE * budget.limit_bytes + 400_000  # pages
+    assert built.drive.pins.beyond_bytes > 350_000
+    assert built.tier.evicting.pinned_bytes <= PINNED_SHARE * budget.limit_bytes + 130_000  # pages
     before = budget.free_bytes()
-    assert before > 1 << 20
+    assert before > 350_000
     await built.drop()
     await trio.sleep(1)
     built.clock.advance(2)
     assert budget.free_bytes() >= before - 4096
     for number in range(4):
-        await built.write(f"more {number}", noise(100 + number, 300_000))
+        await built.write(f"more {number}", noise(100 + number, 100_000))
         built.clock.advance(2)
-    assert budget.delay_s(1 << 20) < 0.1
+    assert budget.delay_s(1 << 18) < 0.1
 
 
 async def test_the_subtree_is_what_its_files_lead_to_and_nothing_of_the_past(
