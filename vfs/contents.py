@@ -10,12 +10,10 @@ asked for after the rows were written, in the same transaction.
 import json
 from collections import OrderedDict
 from collections.abc import Iterable
-from contextlib import suppress
 
 from cachefs.blocks import Blocks
 from cachefs.counters import Counters
 from cachefs.database import Database
-from cachefs.errors import UnknownBlock
 from vfs.epochs import Epochs
 from vfs.extents import WINDOW_BYTES, Piece, Window
 
@@ -268,5 +266,4 @@ class Contents:
         released, self._released = self._released, set()
         for block in released:
             if not self._database.row(_USED, (block,))[0]:
-                with suppress(UnknownBlock):  # dropped already, by whoever knew that nobody else could see it
-                    self._blocks.drop(block)
+                self._blocks.drop(block)

@@ -279,7 +279,7 @@ class Files:
         """`truncate` where nobody writes: no waiting, no times."""
         if size == 0 and inode.content is not None:
             self._contents.give_up(inode.content)
-            inode.content, inode.mapped = None, 0
+            inode.content, inode.mapped, inode.gathering = None, 0, 0  # a block belongs to one content (I2)
         elif size < inode.size and inode.content is not None:
             inode.mapped -= self._contents.cut_off(inode.content, size)
         inode.size = size

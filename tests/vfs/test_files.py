@@ -267,3 +267,20 @@ def test_giving_up_a_large_file_looks_at_few_extents_a_step(still: StillDrive, m
     still.drive.snapshots.delete(snapshot.name)
     still.reap()
     assert rows("SELECT * FROM extents") == []
+
+
+def test_a_file_that_was_emptied_gathers_in_blocks_of_its_own(still: StillDrive) -> None:
+    """A block belongs to one content; that of the bytes that were given up still has extents until it is sifted."""
+    for name in ("a", "source"):
+        still.do(still.write, name, bytes(160 << 10))
+    still.snap()
+    for page in range(0, 36, 2):  # more extents than are given up at once
+        still.do(still.write, "a", b"x" * 4096, page << 12)
+    still.drive.cuts.log()
+    still.do(still.truncate, "a", 0)
+    still.clone("source", "a")
+    still.do(still.write, "a", b"y" * 4096, 5 << 12)
+    still.drive.cuts.log()
+    still.do(still.unlink, "a")
+    still.reap()
+    assert still.do(still.read, "source") == bytes(160 << 10)
