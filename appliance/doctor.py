@@ -284,7 +284,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
 
 def _ask(places: StatePlaces) -> tuple[Status | None, Problem | None]:
     try:
-        with ControlClient(places.control_socket, timeout_s=_ANSWER_WITHIN_S) as core:
+        with ControlClient(places.control_socket, timeout_s=_ANSWER_WITHIN_S, patience_s=0) as core:
             return core.status(), None
     except ControlProblem as error:
         return None, error.problem

@@ -137,7 +137,7 @@ def _supervise(places: StatePlaces, place: Path, opening: list[str], json: bool)
 def _asker(places: StatePlaces) -> Callable[[], "Answer"]:
     def ask() -> "Answer":
         try:
-            with ControlClient(places.control_socket, timeout_s=_ANSWER_WITHIN_S) as core:
+            with ControlClient(places.control_socket, timeout_s=_ANSWER_WITHIN_S, patience_s=0) as core:
                 return "absent" if core.status().state == "starting" else "answers"
         except ControlProblem as problem:
             # Whatever is answered, also a refusal, shows that the loop turns; only silence is a hang.

@@ -11,6 +11,7 @@ it loads trio along, and its Unix connection leaves the socket open when the cor
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +45,15 @@ from appliance.control.protocol import (
     UndoRequest,
     Version,
 )
+from appliance.errors import NoRights
+from appliance.lock import is_held
+from appliance.places import StatePlaces
 
+STARTING_S = 30.0
+"""How long a question waits for a core that has the state directory and does not listen yet."""
 STORE_S = 600.0
 """How long an answer may take that waits for the cloud store, which is asked again for minutes."""
+_PAUSE_S = 0.05
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
@@ -55,13 +62,22 @@ class ControlClient:
 
     `timeout_s` bounds the wait for each answer but those of `check`, `scrub`, `drop` and pins, which may look at all of
     the drive, and of changes of keys, which wait for the cloud store.
+    `patience_s` bounds the wait for a core that is being started: it serves the mount a moment before it listens.
     `acting_uid` names the user on whose behalf the caller asks; only root may name another than himself.
     """
 
-    def __init__(self, socket_path: Path, *, timeout_s: float = 30.0, acting_uid: int | None = None) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        *,
+        timeout_s: float = 30.0,
+        patience_s: float = STARTING_S,
+        acting_uid: int | None = None,
+    ) -> None:
         self._socket_path = socket_path
         self._state = socket_path.parent.parent
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._headers = {} if acting_uid is None else {"X-Acting-User": str(acting_uid)}
 
     def __enter__(self) -> Self:
@@ -198,6 +214,33 @@ class ControlClient:
             raise ControlProblem(Problem.model_validate(json.loads(answer)))
 
     def _connect(self, connection: "_UnixConnection") -> None:
+        give_up = time.monotonic() + self._patience_s
+        while not self._connected(connection):
+            if not self._is_starting():
+                raise _problem(
+                    "not_running",
+                    f"The drive in {self._state} is not running; start it with "
+                    f"`hybrid-drive serve --state {self._state}`.",
+                )
+            if time.monotonic() > give_up:
+                raise _problem(
+                    "unanswered",
+                    f"Another process has the drive in {self._state} and does not listen: the drive is being started, "
+                    "or a command works on it. Try again in a minute; `hybrid-drive doctor` looks into it.",
+                )
+            time.sleep(_PAUSE_S)
+
+    def _is_starting(self) -> bool:
+        """Whether somebody has the state directory; False also if this user may not know."""
+        if not self._patience_s:
+            return False
+        try:
+            return is_held(StatePlaces(self._state))
+        except NoRights:
+            return False
+
+    def _connected(self, connection: "_UnixConnection") -> bool:
+        """False when nobody listens."""
         try:
             connection.connect()
         except PermissionError as error:
@@ -209,11 +252,10 @@ class ControlClient:
         except (TimeoutError, BlockingIOError) as error:
             # The queue of a core that accepts nobody is full.
             raise self._unanswered() from error
-        except OSError as error:
-            raise _problem(
-                "not_running",
-                f"The drive in {self._state} is not running; start it with `hybrid-drive serve --state {self._state}`.",
-            ) from error
+        except OSError:
+            connection.close()
+            return False
+        return True
 
     @contextmanager
     def _understood(self) -> Iterator[None]:

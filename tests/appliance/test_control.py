@@ -13,6 +13,8 @@ from kit.fake_service import CLOUD, START, FakeService, serving
 
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem, Difference, Finding
+from appliance.lock import holding
+from appliance.places import StatePlaces
 
 NOT_UTF8 = os.fsdecode(b"docs/caf\xe9 & co%41.txt")
 
@@ -160,6 +162,19 @@ def test_a_missing_or_dead_socket_means_not_running(service: FakeService, socket
         assert str(socket_path.parent.parent) in problem.message
         with serving(service, socket_path):
             assert client.status().state == "serving"
+
+
+def test_a_core_that_is_being_started_is_waited_for(service: FakeService, socket_path: Path) -> None:
+    answers: list[str] = []
+    with holding(StatePlaces(socket_path.parent.parent)):
+        with ControlClient(socket_path, patience_s=0.1) as hasty:
+            assert refusal(hasty.status).problem.code == "unanswered"
+        with ControlClient(socket_path) as client:
+            call = threading.Thread(target=lambda: answers.append(client.status().state))
+            call.start()
+            with serving(service, socket_path):
+                call.join(10)
+    assert answers == ["serving"]
 
 
 def test_a_core_that_stops_ends_the_calls_it_holds(service: FakeService, socket_path: Path) -> None:

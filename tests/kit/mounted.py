@@ -179,7 +179,11 @@ class MountedDrive:
             check=False,
         )
         if ended.returncode != 0:
-            raise CommandFailed(words, ended.returncode, ended.stderr, ended.stdout)
+            failure = CommandFailed(words, ended.returncode, ended.stderr, ended.stdout)
+            if self._process is not None and self._process.poll() is not None:
+                # A command that finds nobody does not say why; the log of the core that ended does.
+                failure.add_note(f"the drive's own process ended with {self._process.returncode}.\n{self.log_tail()}")
+            raise failure
         return json.loads(ended.stdout) if as_json and ended.stdout.strip() else None
 
     def core_pid(self) -> int:
