@@ -19,8 +19,8 @@ from cloud_tier.chunker import ChunkerParameters, Cutter
 from cloud_tier.packer import BULK_FROM_BYTES
 from vfs.contents import Contents
 from vfs.epochs import Epochs
-from vfs.repoint import Target, join, repoint, union, used_ranges, without
-from vfs.seal_plan import Cut, Run, cuts_of
+from vfs.repoint import Target, join, repoint
+from vfs.seal_plan import Cut, Run, cuts_of, left_over
 
 log = logging.getLogger(__name__)
 
@@ -172,16 +172,11 @@ class SealPass:
 
     def _require_coverage(self, blocks: dict[int, Block], alive: set[int], planned: Sequence[Planned]) -> None:
         """Raise Outrun if an extent leads to bytes of these blocks that no cut has. A defect of the plan."""
-        covered: dict[int, list[tuple[int, int]]] = {number: [] for number in blocks}
-        for one in planned:
-            for block, offset, length in one.cut.sources:
-                covered[block.number].append((offset, offset + length))
-        for number in alive:
-            done = union(sorted(covered[number]))
-            if done != [(0, blocks[number].length)] and without(used_ranges(self._cache.database, number), done):
-                log.error("block %d cannot be sealed: the plan for it is not complete; it stays as it is", number)
-                self._damaged.add(number)
-                raise Outrun
+        sources = [source for one in planned for source in one.cut.sources]
+        for block, _, _ in left_over(self._cache.database, [blocks[number] for number in alive], sources):
+            log.error("block %d cannot be sealed: the plan for it is not complete; it stays as it is", block.number)
+            self._damaged.add(block.number)
+            raise Outrun
 
     def _settle_copy(self, one: Planned, alive: set[int]) -> Planned | None:
         """None if all blocks of the cut have died meanwhile; a copy of it is dropped then, and gets its row else."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from cachefs.blocks import Block
+from cachefs.database import Database
+from vfs.repoint import union, used_ranges, without
 
 MOST_RUN_BYTES = 32 << 20
 
@@ -104,4 +106,18 @@ def merged(sources: Sequence[Source]) -> list[Source]:
             found[-1] = found[-1]._replace(length=found[-1].length + source.length)
         else:
             found.append(source)
+    return found
+
+
+def left_over(database: Database, blocks: Iterable[Block], sources: Iterable[Source]) -> list[Source]:
+    """What any extent points to in these blocks and no source has. Rows in memory must have been written."""
+    covered: dict[int, list[tuple[int, int]]] = {}
+    for block, offset, length in sources:
+        covered.setdefault(block.number, []).append((offset, offset + length))
+    found: list[Source] = []
+    for block in blocks:
+        done = union(sorted(covered.get(block.number, [])))
+        if done != [(0, block.length)]:
+            used = used_ranges(database, block.number)
+            found += [Source(block, low, high - low) for low, high in without(used, done)]
     return found

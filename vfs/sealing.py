@@ -30,10 +30,9 @@ from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
 from vfs.contents import Contents
 from vfs.epochs import Epochs
-from vfs.repoint import union, used_ranges, without
 from vfs.resting import Resting
 from vfs.seal_pass import Names, Outrun, SealPass
-from vfs.seal_plan import Run, Source, runs_of
+from vfs.seal_plan import Run, left_over, runs_of
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +171,9 @@ class Sealing:
         try:
             for block in blocks.values():
                 block.is_frozen = True
-            yield blocks, runs + self._left_over(blocks, runs)
+            sources = [source for run in runs for source in run.sources]
+            left = left_over(self._cache.database, blocks.values(), sources)
+            yield blocks, runs + [Run(0, 0, [source], is_whole=True) for source in left]
         finally:
             for block in blocks.values():
                 block.is_frozen = False
@@ -197,19 +198,3 @@ class Sealing:
         except UnknownBlock:
             return None
         return None if block.block_id is not None or number in self.damaged else block
-
-    def _left_over(self, blocks: dict[int, Block], runs: Iterable[Run]) -> list[Run]:
-        """What leads into these blocks and is in no run: as it lies."""
-        covered: dict[int, list[tuple[int, int]]] = {number: [] for number in blocks}
-        for run in runs:
-            for block, offset, length in run.sources:
-                covered[block.number].append((offset, offset + length))
-        found = []
-        for number, block in blocks.items():
-            done = union(sorted(covered[number]))
-            if done != [(0, block.length)]:
-                for low, high in without(used_ranges(self._cache.database, number), done):
-                    found.append(Run(0, 0, [Source(block, low, high - low)], is_whole=True))
-        return found
-
-    # --- 2 and 3: read, cut, hash, copy ---
