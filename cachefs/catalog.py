@@ -28,7 +28,6 @@ from cloud_tier.packer import Lane
 
 STEP_BLOCKS = 128  # in one turn of the loop
 SENDING, STORED, DOOMED = 1, 2, 3  # packs.state; on disk: do not change
-LANES = (Lane.FRESH, Lane.BULK)  # by unsent.lane; on disk: do not change
 
 
 class Location(NamedTuple):
@@ -64,20 +63,20 @@ class Catalog:
         self._database = database
         self._blocks = blocks
         self._counters = counters
-        self._queues: dict[Lane, deque[int]] = {lane: deque() for lane in LANES}
+        self._queues: dict[Lane, deque[int]] = {lane: deque() for lane in Lane}
 
     def load(self) -> None:
         """Read what waits, and doom what was on its way. Once, at start."""
         rows = self._database.rows("SELECT block, length, lane FROM unsent JOIN blocks USING (block) ORDER BY block")
         for block, length, lane in rows:
-            self.sealed(block, length, lane)
+            self.sealed(block, length, Lane(lane))
         self._database.write("UPDATE packs SET state = ? WHERE state = ?", (DOOMED, SENDING))
 
     # --- the ledger of the uploader ---
 
-    def sealed(self, block: int, size_bytes: int, lane: int) -> None:
+    def sealed(self, block: int, size_bytes: int, lane: Lane) -> None:
         """A block was sealed and waits to be sent."""
-        self._queues[LANES[lane]].append(block)
+        self._queues[lane].append(block)
         self._unsent[block] = size_bytes
         self.unsent_bytes += size_bytes
         self.when_unsent()
@@ -109,7 +108,7 @@ class Catalog:
         """Some blocks to be sent next, fresh work first; each is handed out once."""
         taken: list[Unsent] = []
         size = 0
-        for lane in LANES:
+        for lane in Lane:
             queue = self._queues[lane]
             while queue and size < most_bytes and len(taken) < STEP_BLOCKS:
                 number = queue.popleft()

@@ -18,8 +18,7 @@ from cachefs.counters import Counters
 from cachefs.database import Database
 from cachefs.segments import Segment, Segments
 from cachefs.sums import PAGE_BYTES
-
-FRESH, BULK = 0, 1  # lanes; on disk: do not change
+from cloud_tier.packer import Lane
 
 
 class Part(NamedTuple):
@@ -29,7 +28,7 @@ class Part(NamedTuple):
     start: int
     length: int
     block_id: bytes
-    lane: int
+    lane: Lane
 
 
 def can_lie(block: Block, start: int, end: int) -> bool:
@@ -48,7 +47,7 @@ class Seals:
         self._blocks = blocks
         self._segments = segments
         self._counters = counters
-        self.sealed: Callable[[int, int, int], None] = lambda block, size_bytes, lane: None
+        self.sealed: Callable[[int, int, Lane], None] = lambda block, size_bytes, lane: None
         """Hears of every new SEALED block."""
         self.evicted: Callable[[int], None] = lambda block: None
         """Hears of every block that is not held any more."""
@@ -58,7 +57,7 @@ class Seals:
         row = self._database.row("SELECT block FROM blocks WHERE block_id = ?", (block_id,))
         return None if row is None else int(row[0])
 
-    def seal(self, block: Block, block_id: bytes, lane: int) -> None:
+    def seal(self, block: Block, block_id: bytes, lane: Lane) -> None:
         """The whole block gets its name. What lies behind its last page is freed."""
         end = block.length + -block.length % PAGE_BYTES
         if end < block.capacity:
@@ -91,8 +90,8 @@ class Seals:
             self._occupy(part.number, block.segment.number, *places[-1])
         self._segments.divide(block.segment, block.offset, block.capacity, places)
 
-    def _note_sealed(self, number: int, length: int, lane: int) -> None:
-        self._database.write("INSERT INTO unsent VALUES (?, ?)", (number, lane))
+    def _note_sealed(self, number: int, length: int, lane: Lane) -> None:
+        self._database.write("INSERT INTO unsent VALUES (?, ?)", (number, lane.value))
         self._blocks.sealed += 1
         self.sealed(number, length, lane)
 

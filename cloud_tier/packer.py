@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 
 class Lane(Enum):
-    """Which pack a block goes to."""
+    """Which pack a block goes to. On disk, as `unsent.lane`: do not change."""
 
-    FRESH = "fresh"
-    BULK = "bulk"
+    FRESH = 0
+    BULK = 1
 
 
 class Turn(NamedTuple, Generic[T]):

@@ -13,10 +13,10 @@ import trio
 
 from cachefs.blocks import Block
 from cachefs.cache import Cache
-from cachefs.seals import BULK, FRESH, Part, can_lie
+from cachefs.seals import Part, can_lie
 from cloud_tier.block_id import block_id
 from cloud_tier.chunker import ChunkerParameters, Cutter
-from cloud_tier.packer import BULK_FROM_BYTES
+from cloud_tier.packer import Lane, lane_of
 from vfs.contents import Contents
 from vfs.epochs import Epochs
 from vfs.repoint import Target, join, repoint
@@ -45,7 +45,7 @@ class Planned(NamedTuple):
 
     cut: Cut
     copy: Block | None
-    lane: int
+    lane: Lane
 
 
 class SealPass:
@@ -93,7 +93,7 @@ class SealPass:
             copy = None
             if not self._can_lie(cut) and (cut.block_id is None or self._cache.seals.find(cut.block_id) is None):
                 copy = await self._copy(cut, memoryview(data)[done : done + cut.length])
-            planned.append(Planned(cut, copy, BULK if run.length >= BULK_FROM_BYTES else FRESH))
+            planned.append(Planned(cut, copy, lane_of(run.length)))
             done += cut.length
 
     async def _read(self, run: Run) -> bytes | bytearray:
