@@ -59,7 +59,7 @@ class Cache(Places):
         self.evicting: Evicting | None = None
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
         self.budget = Budget(state, clock, self.segments.allocated_bytes, limit_bytes)
-        self.note_written = self.cuts.note_written  # type: ignore[method-assign]
+        self.note_written = self.cuts.note_written
         self.cuts.unwritten.append(self.blocks.unwritten)
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
         self.cuts.is_space_short = self.budget.is_short

@@ -12,7 +12,7 @@ are in one block at a time.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 from xxhash import xxh3_64_intdigest
@@ -41,15 +41,13 @@ class Places:
         """Pages that were found damaged since the start: segment, byte in it."""
         self.suspects: set[int] = set()
         """SEALED blocks of which a page was found damaged: they satisfy no dedupe, new bytes take their place (T20)."""
+        self.note_written: Callable[[int, int, bytes | memoryview], None]
+        """Called with what was written to a segment, and where."""
         self._sums = segments.sums
         self._chunks = self._sums.chunks
         self._threads = trio.CapacityLimiter(8)
         self._unhurried = 0
         self._stream_ends: set[tuple[int, int]] = set()  # segment, place
-
-    def note_written(self, segment: int, offset: int, data: bytes | memoryview) -> None:
-        """Bytes were written to a precious segment."""
-        raise NotImplementedError
 
     # --- reading ---
 

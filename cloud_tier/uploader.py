@@ -161,10 +161,9 @@ class Uploader:
         try:
             await trio.to_thread.run_sync(_add, pack.writer, found, limiter=self._thread)
         except EncodingFailed as error:
-            log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
-            self._ledger.give_back([*pack.blocks, *(one for one, _ in found)])
             del self._open[lane]
             self._packer.closed(lane)
+            self._encode_anew([*pack.blocks, *(one for one, _ in found)], error)
             return True
         pack.blocks += [one for one, _ in found]
         self._packer.added(lane, pack.writer.size_bytes)
@@ -177,12 +176,15 @@ class Uploader:
         try:
             closed = await trio.to_thread.run_sync(pack.writer.close, limiter=self._thread)
         except EncodingFailed as error:
-            log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
-            self._ledger.give_back(pack.blocks)
             self._sending[lane] -= 1
+            self._encode_anew(pack.blocks, error)
             return
         entries = {entry.block_id: entry for entry in closed.entries}
         nursery.start_soon(self._send, lane, closed, [(one, entries[one.block_id]) for one in pack.blocks])
+
+    def _encode_anew(self, blocks: Sequence[Unsent], error: EncodingFailed) -> None:
+        log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
+        self._ledger.give_back(blocks)
 
     # --- sending ---
 
