@@ -26,8 +26,6 @@ MOST_NEAR_BYTES = MIB
 SPAN_BYTES = 8 * MIB
 RUNS = 8
 READERS = 1000
-PACK_NEAR_BYTES = 4 * MIB
-PACK_MOST_BYTES = 16 * MIB
 _ENOUGH = 2
 """Trust from which on somebody is read ahead for: one request that follows without a gap, or two that nearly do."""
 _TURNS = 4
@@ -91,7 +89,7 @@ class _Run:
         if other.sign == self.sign:
             self.ahead, self.window_bytes = max(self.ahead, other.ahead), max(self.window_bytes, other.window_bytes)
 
-    def due(self, file_size: int, first_bytes: int, most_bytes: int) -> tuple[int, int] | None:
+    def due(self, file_size: int) -> tuple[int, int] | None:
         """The window that is due, if one is."""
         self.low = max(self.low, self.high - SPAN_BYTES)
         ahead = max(self.ahead, self.high)
@@ -100,7 +98,7 @@ class _Run:
         if self.read_bytes * 4 < self.high - self.given_at:
             self._begin(trust=0)
             return None
-        window_bytes = min(most_bytes, max(first_bytes, 2 * self.window_bytes))
+        window_bytes = min(MOST_BYTES, max(FIRST_BYTES, 2 * self.window_bytes))
         target = min(file_size if self.sign > 0 else 0, self.high + window_bytes)
         if target <= ahead:
             return None
@@ -111,17 +109,7 @@ class _Run:
 class ReadAhead:
     """The readers, each known by a key: an open file, or a content."""
 
-    def __init__(
-        self,
-        first_bytes: int = FIRST_BYTES,
-        most_bytes: int = MOST_BYTES,
-        least_near_bytes: int = LEAST_NEAR_BYTES,
-        readers: int = READERS,
-    ) -> None:
-        self._first_bytes = first_bytes
-        self._most_bytes = most_bytes
-        self._least_near_bytes = least_near_bytes
-        self._most_near_bytes = max(least_near_bytes, MOST_NEAR_BYTES)
+    def __init__(self, readers: int = READERS) -> None:
         self._readers = readers
         self._runs: OrderedDict[Hashable, list[_Run]] = OrderedDict()  # of each reader, newest first
 
@@ -136,7 +124,7 @@ class ReadAhead:
                 self._runs.popitem(last=False)
             return None
         self._runs.move_to_end(key)
-        near = min(max(end - offset, self._least_near_bytes), self._most_near_bytes)
+        near = min(max(end - offset, LEAST_NEAR_BYTES), MOST_NEAR_BYTES)
         run = next((run for run in runs if run.takes(offset, end, near)), None)
         if run is None:
             runs.insert(0, _Run(offset, end))
@@ -151,23 +139,8 @@ class ReadAhead:
         if run is not runs[0]:
             runs.remove(run)
             runs.insert(0, run)
-        return run.due(file_size, self._first_bytes, self._most_bytes)
+        return run.due(file_size)
 
     def closed(self, key: Hashable) -> None:
         """Nobody reads by this key any more."""
         self._runs.pop(key, None)
-
-
-class PackAhead:
-    """The same for records of packs, in which files lie as they were written: of a folder that is read file by file
-    each miss is one record, and the next ones are soon missed as well, in about that order.
-    """
-
-    def __init__(self) -> None:
-        self._ahead = ReadAhead(FIRST_BYTES, PACK_MOST_BYTES, PACK_NEAR_BYTES)
-
-    def next(self, pack: Hashable, offset: int, end: int) -> tuple[int, int] | None:
-        """The record at bytes [offset, end) of a pack is not here. Returns the range of the pack whose records, those
-        that begin in it, are to be fetched along; it may go beyond the end of the pack.
-        """
-        return self._ahead.next(pack, offset, end, 1 << 62)

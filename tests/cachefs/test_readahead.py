@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefs.readahead import FIRST_BYTES, MOST_BYTES, RUNS, PackAhead, ReadAhead
+from cachefs.readahead import FIRST_BYTES, MOST_BYTES, RUNS, ReadAhead
 
 KIB, MIB = 1 << 10, 1 << 20
 FILE = 1 << 30
@@ -170,23 +170,3 @@ def test_a_file_is_read_ahead_whatever_was_read_before(story: list[Range], chanc
         found for low, high in pieces(start, start + 32 * MIB, MIB) if (found := ahead.next("reader", low, high, FILE))
     ]
     assert length(windows) >= 30 * MIB
-
-
-def test_records_missed_one_after_the_other_bring_the_following() -> None:
-    ahead = PackAhead()
-    assert ahead.next(7, 0, 300 * KIB) is None
-    assert ahead.next(8, 300 * KIB, 600 * KIB) is None
-    assert ahead.next(7, 300 * KIB, 600 * KIB) == (600 * KIB, 600 * KIB + FIRST_BYTES)
-
-
-def test_records_missed_in_about_the_order_of_the_pack_bring_the_following() -> None:
-    ahead = PackAhead()
-    order = [2, 0, 5, 4, 8, 9]
-    found = [ahead.next(7, at * 300 * KIB, (at + 1) * 300 * KIB) for at in order]
-    assert found[:2] == [None, None]
-    assert length(window for window in found if window) >= FIRST_BYTES
-
-
-def test_single_records_of_many_packs_bring_nothing() -> None:
-    ahead = PackAhead()
-    assert all(ahead.next(pack, 3 * MIB, 4 * MIB) is None for pack in range(3000))
