@@ -14,7 +14,7 @@ write-ahead log itself, and `checkpoint` runs on a connection of its own, in a t
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -122,30 +122,34 @@ class Database:
         return database
 
     @classmethod
-    def open(cls, path: Path, *, vfs: str | None = None, migrations: Mapping[int, str] = {}) -> "Database":
+    def open(cls, path: Path, *, vfs: str | None = None, migrations: Mapping[int, str] | None = None) -> "Database":
         """Open an existing database; one of an older version is brought up to date by `migrations`, version by version.
 
         Raises DatabaseDamaged, WrongVersion, FileNotFoundError, StorageBroken.
         """
         if not path.is_file():
             raise FileNotFoundError(path)
-        try:
-            connection = apsw.Connection(str(path), flags=_READ_WRITE, vfs=vfs)
-            if connection.pragma("application_id") != APPLICATION_ID:
-                raise DatabaseDamaged(f"{path.name} is not the database of a Hybrid Drive")
-            version = connection.pragma("user_version")
-            if version > FORMAT_VERSION or not migrations.keys() >= set(range(version + 1, FORMAT_VERSION + 1)):
-                raise WrongVersion(version, FORMAT_VERSION)
-            if connection.reserve_bytes(None, -1) != CHECKSUM_BYTES:
-                raise DatabaseDamaged(f"the header of {path.name} says that its pages have no checksums")
-            connection.pragma("journal_mode", "wal")
-            database = cls(path, connection, vfs)
-            database._settle()
-            database._migrate(version, migrations)
-        except apsw.Error as error:
-            if not is_damage(error):
-                raise StorageBroken(f"{path.name} cannot be read: {error}") from error
-            raise DatabaseDamaged(f"{path.name}: {_words(error)}") from error
+        steps = migrations or {}
+        with ExitStack() as refused:  # lets go of the files at once, and not when somebody collects garbage
+            try:
+                connection = apsw.Connection(str(path), flags=_READ_WRITE, vfs=vfs)
+                refused.callback(connection.close, True)
+                if connection.pragma("application_id") != APPLICATION_ID:
+                    raise DatabaseDamaged(f"{path.name} is not the database of a Hybrid Drive")
+                version = connection.pragma("user_version")
+                if version > FORMAT_VERSION or not steps.keys() >= set(range(version + 1, FORMAT_VERSION + 1)):
+                    raise WrongVersion(version, FORMAT_VERSION)
+                if connection.reserve_bytes(None, -1) != CHECKSUM_BYTES:
+                    raise DatabaseDamaged(f"the header of {path.name} says that its pages have no checksums")
+                connection.pragma("journal_mode", "wal")
+                database = cls(path, connection, vfs)
+                database._settle()
+                database._migrate(version, steps)
+            except apsw.Error as error:
+                if not is_damage(error):
+                    raise StorageBroken(f"{path.name} cannot be read: {error}") from error
+                raise DatabaseDamaged(f"{path.name}: {_words(error)}") from error
+            refused.pop_all()
         return database
 
     def _settle(self) -> None:

@@ -185,6 +185,17 @@ def test_newer_format_is_refused_by_number(tmp_path: Path) -> None:
     assert (caught.value.found, caught.value.known) == (7, 2)
 
 
+def test_a_refused_database_is_let_go_of_at_once(tmp_path: Path) -> None:
+    make_database(tmp_path).close()
+    connection = apsw.Connection(str(tmp_path / "drive.db"))
+    connection.pragma("user_version", 7)
+    connection.close()
+    with pytest.raises(WrongVersion) as caught:
+        Database.open(tmp_path / "drive.db")
+    is_open = [link for link in Path("/proc/self/fd").iterdir() if link.resolve().parent == tmp_path]
+    assert not is_open, caught  # whose traceback would hold the connection
+
+
 def test_every_schema_statement_was_run(database: Database) -> None:
     """apsw stops at the first row that a script yields; the statements behind it would be missing (T25g)."""
     tables = {name for (name,) in database.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
