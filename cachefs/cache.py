@@ -116,7 +116,7 @@ class Cache(Places):
 
         def look() -> memoryview | None:
             data = self.disk.pread(home.fd, block.length, block.offset)
-            return page_sums(data) if fetching is not None and fetching.is_right(block, data) else None
+            return page_sums(data) if fetching is not None and fetching.is_right(block.block_id, data) else None
 
         try:
             sums = await trio.to_thread.run_sync(look, limiter=self._threads)

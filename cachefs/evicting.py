@@ -107,10 +107,10 @@ class Evicting:
         self._fresh.extend(Stored(block, self._cuts.number) for block in blocks)
         self._wanted.set()
 
-    def settled(self, held: Iterable[tuple[int, int]]) -> None:
-        """These blocks (with the bytes of their places) were fetched."""
-        for block, size_bytes in held:
-            self._policy.admitted(block, size_bytes, is_read=True)
+    def settled(self, held: Iterable[tuple[int, int, bool]]) -> None:
+        """These blocks were fetched; with the bytes of their places, and whether they were asked for or came along."""
+        for block, size_bytes, is_read in held:
+            self._policy.admitted(block, size_bytes, is_read=is_read)
             if block in self.pinned:
                 self.pinned_bytes += size_bytes
 

@@ -45,6 +45,10 @@ class Flight:
         """Set when its blocks are held here, or will not be."""
         self.plain: memoryview | None = None
         self.error: Exception | None = None
+        self.wanted: set[int] = set()
+        """The blocks for whose sake it flies; others came along."""
+        self.right: set[int] = set()
+        """Blocks that were found to be what their ids say."""
 
 
 class _Fetched(NamedTuple):
@@ -68,8 +72,8 @@ class Fetching:
     ) -> None:
         self.make_room: Callable[[int], bool] = lambda size_bytes: True
         """Whether so many bytes may be kept here; if not, they are only handed to those who wait."""
-        self.settled: Callable[[Iterable[tuple[int, int]]], None] = lambda blocks: None
-        """Hears of the blocks, with their bytes, that are held here from now on."""
+        self.settled: Callable[[Iterable[tuple[int, int, bool]]], None] = lambda blocks: None
+        """Hears of the blocks that are held from now on: the bytes of their places, whether they were asked for."""
         self.fetched_bytes = 0
         self.misses = 0
         """Reads that had to wait for the store."""
@@ -109,6 +113,7 @@ class Fetching:
             if trio.current_time() < self._trouble_until and self.trouble is not None:
                 raise CloudUnreachable(str(self.trouble))
             (flight,) = self._start([place])
+        flight.wanted.add(block.number)
         with trio.move_on_after(DEADLINE_S) as wait:
             await flight.landed.wait()
         if wait.cancelled_caught:
@@ -118,31 +123,30 @@ class Fetching:
             raise flight.error
         assert flight.plain is not None
         data = flight.plain[place.start : place.start + block.length]
-        if not self.is_right(block, data):
+        if block.number not in flight.right and not self.is_right(block.block_id, data):
             raise CloudDamaged(f"block {block.number} in the store is not what its id says")
         return data[offset : offset + length]
 
-    def is_right(self, block: Block, data: Buffer) -> bool:
-        """Whether these are the bytes that the block's id names. For a thread as well."""
-        return block_id(self._block_key, data) == block.block_id
+    def is_right(self, id_: bytes | None, data: Buffer) -> bool:
+        """Whether these are the bytes that the id of a block names. For a thread as well."""
+        return block_id(self._block_key, data) == id_
 
     def bring(self, numbers: Iterable[int]) -> list[Flight]:
         """Fetch these blocks ahead of their use. Returns what was begun for it, and is still on its way."""
         if self._nursery is None:
             return []
-        wanted: dict[tuple[int, int], Location] = {}
-        flights: list[Flight] = []
+        places: dict[tuple[int, int], Location] = {}
+        wanted: dict[tuple[int, int], list[int]] = {}
         for number in numbers:
             place = self._catalog.find(number)
-            if place is None or self._blocks.get(number).is_held:
-                continue
-            flight = self._flights.get((place.pack, place.offset))
-            if flight is not None:
-                flights.append(flight)
-            else:
-                wanted[place.pack, place.offset] = place
-        for group in joined(sorted(wanted.values())):
-            flights += self._start(group)
+            if place is not None and not self._blocks.get(number).is_held:
+                places[place.pack, place.offset] = place
+                wanted.setdefault((place.pack, place.offset), []).append(number)
+        for group in joined(sorted(place for key, place in places.items() if key not in self._flights)):
+            self._start(group)
+        flights = [self._flights[key] for key in wanted]
+        for flight, blocks in zip(flights, wanted.values(), strict=True):
+            flight.wanted.update(blocks)
         return flights
 
     def _locate(self, number: int) -> Location:
@@ -174,11 +178,13 @@ class Fetching:
         try:
             async with self._slots:
                 plain = await self._fetch(places)
-            for flight, data in zip(flights, plain, strict=True):
-                flight.plain = data
+            fetched = [self._blocks_in(place, data) for place, data in zip(places, plain, strict=True)]
+            right = await trio.to_thread.run_sync(self._right, fetched, limiter=self._threads)
+            for flight, data, blocks in zip(flights, plain, right, strict=True):
+                flight.plain, flight.right = data, {one.block for one in blocks}
                 flight.landed.set()
-            for place, data in zip(places, plain, strict=True):
-                await self._keep(place, data)
+            for flight, blocks in zip(flights, right, strict=True):
+                await self._keep(flight, blocks)
         except CloudDamaged as error:
             if len(places) > 1:  # those beside the damaged one are not to suffer for it
                 for place, flight in zip(places, flights, strict=True):
@@ -208,51 +214,62 @@ class Fetching:
         self.fetched_bytes += sum(place.length for place in places)
         return plain
 
-    # --- keeping ---
-
-    async def _keep(self, place: Location, plain: memoryview) -> None:
-        """Put the record's blocks into the cache, but for those that are held, or not what their id says."""
-        fetched = [
+    def _blocks_in(self, place: Location, plain: memoryview) -> list[_Fetched]:
+        """The record's blocks that are still needed and not held."""
+        return [
             _Fetched(number, id_, plain[start : start + length])
             for number, start, length, id_ in self._catalog.neighbours(place.pack, place.offset)
-            if not self._blocks.get(number).is_held
+            if self._is_missing(number)
         ]
+
+    def _right(self, fetched: Sequence[Sequence[_Fetched]]) -> list[list[_Fetched]]:
+        """Of each record those that are what their ids say. For a thread."""
+        right = [[one for one in record if self.is_right(one.block_id, one.data)] for record in fetched]
+        wrong = sum(map(len, fetched)) - sum(map(len, right))
+        if wrong:
+            log.error("%d blocks of the store are not what their ids say: they are not kept", wrong)
+        return right
+
+    # --- keeping ---
+
+    async def _keep(self, flight: Flight, fetched: Sequence[_Fetched]) -> None:
+        """Put blocks into the cache, but for those that were held or have died meanwhile."""
         if not fetched or not self.make_room(sum(len(one.data) for one in fetched)):
             return
-        good = await trio.to_thread.run_sync(self._good, fetched, limiter=self._threads)
         placed: list[Block] = []
         try:
-            for one in good:
+            for one in fetched:
                 segment, offset = self._segments.allocate(len(one.data), CACHE)
                 capacity = len(one.data) + -len(one.data) % PAGE_BYTES
                 placed.append(Block(one.block, one.block_id, len(one.data), 0, True, segment, offset, capacity))
-            pairs = [(block, one.data) for block, one in zip(placed, good, strict=True)]
+            pairs = [(block, one.data) for block, one in zip(placed, fetched, strict=True)]
             await self._put(pairs)
         except (OSError, StorageFull) as error:
             log.warning("fetched bytes could not be kept here: %s", error)
         else:
             kept = [self._settle(block) for block in placed]
-            self.settled((block.number, block.capacity) for block, is_kept in zip(placed, kept, strict=True) if is_kept)
+            self.settled(
+                (block.number, block.capacity, block.number in flight.wanted)
+                for block, is_kept in zip(placed, kept, strict=True)
+                if is_kept
+            )
             return
         for block in placed:
             self._segments.free(block.segment, block.offset, block.capacity, is_reserved=True)
 
     def _settle(self, block: Block) -> bool:
-        try:
-            is_wanted = not self._blocks.get(block.number).is_held
-        except UnknownBlock:
-            is_wanted = False
-        if is_wanted:
+        is_missing = self._is_missing(block.number)
+        if is_missing:
             self._seals.settle(block.number, block.segment, block.offset, block.capacity)
         else:
             self._segments.free(block.segment, block.offset, block.capacity, is_reserved=True)
-        return is_wanted
+        return is_missing
 
-    def _good(self, fetched: Sequence[_Fetched]) -> list[_Fetched]:
-        good = [one for one in fetched if block_id(self._block_key, one.data) == one.block_id]
-        if len(good) < len(fetched):
-            log.error("%d blocks of the store are not what their ids say: they are not kept", len(fetched) - len(good))
-        return good
+    def _is_missing(self, number: int) -> bool:
+        try:
+            return not self._blocks.get(number).is_held
+        except UnknownBlock:  # it has died
+            return False
 
 
 def joined(places: Iterable[Location]) -> list[list[Location]]:
