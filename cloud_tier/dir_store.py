@@ -21,10 +21,10 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from cloud_tier.blocking_store import BlockingStore
 from cloud_tier.errors import (
     ObjectExists,
     ObjectMissing,
@@ -41,9 +41,6 @@ from cloud_tier.object_store import (
     ObjectInfo,
     Pace,
     Page,
-    check_name,
-    check_prefix,
-    check_range,
     cut_range,
     is_name,
     wait_in_thread,
@@ -53,51 +50,22 @@ MARK = ".hybrid-drive-store"
 DRAFTS = ".drafts"
 THREADS = 16
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class DirStore:
+class DirStore(BlockingStore):
     """An `ObjectStore` in the folder `root`, made by `open_dir_store`. `sync` is `os.fsync`, or a test's."""
 
     def __init__(self, root: Path, mark: bytes, sync: Callable[[int], None]) -> None:
+        super().__init__(THREADS, PAGE_OBJECTS)
         self._root = root
         self._mark = mark
         self._sync = sync
-        self._limiter = trio.CapacityLimiter(THREADS)
         self._durable_folders: set[str] = set()
-
-    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
-        check_name(name)
-        await self._in_thread(self._put, name, body, if_absent, pace)
-
-    async def get(self, name: str, start: int = 0, length: int | None = None, *, pace: Pace | None = None) -> bytes:
-        check_name(name)
-        check_range(start, length)
-        return await self._in_thread(self._get, name, start, length, pace)
-
-    async def size(self, name: str) -> int:
-        check_name(name)
-        return await self._in_thread(self._size, name)
-
-    async def delete(self, names: Sequence[str]) -> None:
-        for name in names:
-            check_name(name)
-        await self._in_thread(self._delete, names)
-
-    async def list_page(self, prefix: str, after: str = "") -> Page:
-        check_prefix(prefix)
-        return await self._in_thread(self._list_page, prefix, after)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
-
-    async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
-        # Abandoned when cancelled: a disk that hangs must not hold up whoever has stopped waiting for it.
-        return await trio.to_thread.run_sync(call, *args, abandon_on_cancel=True, limiter=self._limiter)
 
     def _put(self, name: str, body: Buffer, if_absent: bool, pace: Pace | None) -> None:
         with self._mounted() as root:

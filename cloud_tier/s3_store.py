@@ -16,12 +16,13 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, TypeVarTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import botocore.exceptions as botocore_errors
 import trio
 
+from cloud_tier.blocking_store import BlockingStore
 from cloud_tier.errors import RangeBeyondEnd, StoreMisconfigured, StoreUnavailable, UploadDamaged
 from cloud_tier.object_store import (
     PAGE_OBJECTS,
@@ -30,62 +31,28 @@ from cloud_tier.object_store import (
     ObjectInfo,
     Pace,
     Page,
-    check_name,
-    check_prefix,
-    check_range,
     is_name,
     wait_in_thread,
 )
 from cloud_tier.s3_answers import error_for
 from cloud_tier.s3_client import CONNECT_TIMEOUT_S, CONNECTIONS, READ_TIMEOUT_S, connect, transport_error
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
-
-class S3Store:
+class S3Store(BlockingStore):
     """An `ObjectStore` in a bucket, below `prefix`; made by `open_s3_store`."""
 
     def __init__(self, client: Any, bucket: str, prefix: str, connections: int, page_objects: int) -> None:
+        super().__init__(connections, page_objects)
         self._client = client
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._page_objects = page_objects
-        self._limiter = trio.CapacityLimiter(connections)
         self._of_thread = threading.local()
         client.meta.events.register("before-send.s3.PutObject", self._send_in_pieces)
         client.meta.events.register("before-call.s3.DeleteObjects", _add_md5)
 
-    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
-        check_name(name)
-        await self._in_thread(self._put, name, body, if_absent, pace)
-
-    async def get(self, name: str, start: int = 0, length: int | None = None, *, pace: Pace | None = None) -> bytes:
-        check_name(name)
-        check_range(start, length)
-        return await self._in_thread(self._get, name, start, length, pace)
-
-    async def size(self, name: str) -> int:
-        check_name(name)
-        return await self._in_thread(self._size, name)
-
-    async def delete(self, names: Sequence[str]) -> None:
-        for name in names:
-            check_name(name)
-        for at in range(0, len(names), self._page_objects):
-            await self._in_thread(self._delete, names[at : at + self._page_objects])
-        await trio.lowlevel.checkpoint()
-
-    async def list_page(self, prefix: str, after: str = "") -> Page:
-        check_prefix(prefix)
-        return await self._in_thread(self._list_page, prefix, after)
-
     async def aclose(self) -> None:
         await trio.to_thread.run_sync(self._client.close)
-
-    async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
-        # Abandoned when cancelled; the thread ends at the next piece, or when the socket times out.
-        return await trio.to_thread.run_sync(call, *args, abandon_on_cancel=True, limiter=self._limiter)
 
     def _put(self, name: str, body: Buffer, if_absent: bool, pace: Pace | None) -> None:
         data = body if isinstance(body, bytes | bytearray) else bytes(body)
