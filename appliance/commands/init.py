@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands.options import AskPassphrase, Json, PassphraseFile, State, given_passphrase, places_of
+from appliance.commands.options import (
+    AskPassphrase,
+    Json,
+    PassphraseFile,
+    State,
+    given_passphrase,
+    path_option,
+    places_of,
+)
 from appliance.commands.output import print_json
 from appliance.control.protocol import ControlProblem, Problem
 from appliance.errors import PassphraseRefused
@@ -27,12 +35,10 @@ NoKeyFile = Annotated[
 ]
 KitFile = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--kit-file",
-        metavar="F",
-        help="Write the recovery kit there instead of printing it; as a page for a browser if it ends in .html.",
-        readable=False,
-        show_default=False,
+        "F",
+        "Write the recovery kit there instead of printing it; as a page for a browser if it ends in .html.",
     ),
 ]
 

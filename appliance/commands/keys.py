@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from appliance.commands.options import Json, KitOption, PassphraseFile, State, given_passphrase, places_of
+from appliance.commands.options import Json, KitOption, PassphraseFile, State, given_passphrase, path_option, places_of
 from appliance.commands.output import print_json, print_table
 from appliance.config import read_config
 from appliance.control.client import ControlClient
@@ -29,23 +29,13 @@ app = typer.Typer(help="See and change who can open the drive.", no_args_is_help
 Number = Annotated[int, typer.Argument(metavar="N", help="The number that `keys list` shows.")]
 OldPassphraseFile = Annotated[
     Path | None,
-    typer.Option(
-        "--old-passphrase-file",
-        metavar="F",
-        help="What opens a stopped drive that has no key file.",
-        readable=False,
-        show_default=False,
-    ),
+    path_option("--old-passphrase-file", "F", "What opens a stopped drive that has no key file."),
 ]
 Name = Annotated[str, typer.Option("--name", help="What `keys list` calls it, such as whose it is.")]
 File = Annotated[
     Path | None,
-    typer.Option(
-        "--file",
-        metavar="F",
-        help="Write the kit there instead of printing it; as a page for a browser if it ends in .html.",
-        readable=False,
-        show_default=False,
+    path_option(
+        "--file", "F", "Write the kit there instead of printing it; as a page for a browser if it ends in .html."
     ),
 ]
 
@@ -55,9 +45,7 @@ def list_all(
     passphrase_file: PassphraseFile = None, kit: KitOption = None, state: State = None, json: Json = False
 ) -> None:
     """Lists passphrases, kits and key files that open the drive."""
-    places = places_of(state)
-    known = _ask(places, passphrase_file, kit, ControlClient.keys, lambda verbs: verbs.state())
-    _show(known, json)
+    _ask_and_show(state, passphrase_file, kit, json, ControlClient.keys, lambda verbs: verbs.state())
 
 
 @app.command("add-passphrase")
@@ -70,17 +58,16 @@ def add_passphrase(
     json: Json = False,
 ) -> None:
     """Lets one more passphrase open the drive; asked for at the terminal if it is not given."""
-    places = places_of(state)
-    require_drive(places)
+    require_drive(places_of(state))
     fresh = require_strong(given_passphrase(passphrase_file) or ask_new())
-    known = _ask(
-        places,
+    _ask_and_show(
+        state,
         old_passphrase_file,
         kit,
+        json,
         lambda core: core.add_passphrase(fresh, name),
         lambda verbs: verbs.add_passphrase(fresh, name),
     )
-    _show(known, json)
 
 
 @app.command("revoke")
@@ -92,9 +79,14 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Lets a passphrase, kit or key file open nothing that is written from now on. The key file here is made anew."""
-    places = places_of(state)
-    known = _ask(places, passphrase_file, kit, lambda core: core.revoke_key(number), lambda verbs: verbs.revoke(number))
-    _show(known, json)
+    _ask_and_show(
+        state,
+        passphrase_file,
+        kit,
+        json,
+        lambda core: core.revoke_key(number),
+        lambda verbs: verbs.revoke(number),
+    )
 
 
 @app.command("rotate")
@@ -102,8 +94,7 @@ def rotate(
     passphrase_file: PassphraseFile = None, kit: KitOption = None, state: State = None, json: Json = False
 ) -> None:
     """Seals what is written from now on under a new key. Every passphrase and every printed kit stays good."""
-    known = _ask(places_of(state), passphrase_file, kit, ControlClient.rotate_keys, lambda verbs: verbs.rotate())
-    _show(known, json)
+    _ask_and_show(state, passphrase_file, kit, json, ControlClient.rotate_keys, lambda verbs: verbs.rotate())
 
 
 @app.command("kit")
@@ -178,7 +169,15 @@ def _stopped(
         raise ControlProblem(problem) from error
 
 
-def _show(known: KeyState, json: bool) -> None:
+def _ask_and_show(
+    state: Path | None,
+    passphrase_file: Path | None,
+    kit: Path | None,
+    json: bool,
+    running: Callable[[ControlClient], KeyState],
+    stopped: "Callable[[KeyVerbs], Awaitable[KeyState]]",
+) -> None:
+    known = _ask(places_of(state), passphrase_file, kit, running, stopped)
     if json:
         print_json(known)
         return

@@ -1,53 +1,41 @@
 """The options that commands share, and what their absence means."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from appliance.passphrases import from_environment, from_file
 from appliance.places import StatePlaces, default_mount, default_state
 
+
+def path_option(flag: str, metavar: str, help: str) -> Any:
+    """An option that names a path. Whether the user may read it is answered by what opens it, with a sentence and a
+    code of its own.
+    """
+    return typer.Option(flag, metavar=metavar, help=help, readable=False, show_default=False)
+
+
 State = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--state",
-        metavar="DIR",
-        help="State directory. Default: $HYBRID_DRIVE_STATE, else ./.drive in a clone, else /var/lib/hybrid-drive.",
-        show_default=False,
-        readable=False,  # whether the user may is answered by what opens it, with a sentence and a code of its own
+        "DIR",
+        "State directory. Default: $HYBRID_DRIVE_STATE, else ./.drive in a clone, else /var/lib/hybrid-drive.",
     ),
 ]
 Mount = Annotated[
     Path | None,
-    typer.Option(
-        "--mount",
-        metavar="DIR",
-        help="Where to mount. Default: ./drive beside a clone's ./.drive, else /srv/drive.",
-        show_default=False,
-        readable=False,  # whether the user may is answered by what opens it, with a sentence and a code of its own
-    ),
+    path_option("--mount", "DIR", "Where to mount. Default: ./drive beside a clone's ./.drive, else /srv/drive."),
 ]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(
-        "--passphrase-file",
-        metavar="F",
-        help="Take the passphrase from this file. Default: $HYBRID_DRIVE_PASSPHRASE.",
-        readable=False,
-        show_default=False,
-    ),
+    path_option("--passphrase-file", "F", "Take the passphrase from this file. Default: $HYBRID_DRIVE_PASSPHRASE."),
 ]
 AskPassphrase = Annotated[bool, typer.Option("--ask-passphrase", help="Ask for a passphrase at the terminal.")]
 KitOption = Annotated[
     Path | None,
-    typer.Option(
-        "--kit",
-        metavar="F",
-        help="Open the drive with the recovery kit in this file instead of the key file.",
-        readable=False,
-        show_default=False,
-    ),
+    path_option("--kit", "F", "Open the drive with the recovery kit in this file instead of the key file."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
 
