@@ -45,6 +45,7 @@ class Cache(Places):
         policy: CutPolicy = CutPolicy(),  # noqa: B008  (frozen)
         limit_bytes: int = 0,
     ) -> None:
+        self.state = state
         self.clock = clock
         self.database = database
         self.counters = Counters(database, "counters")

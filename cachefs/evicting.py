@@ -21,10 +21,12 @@ from cachefs.cut import Cuts
 from cachefs.database import Database
 from cachefs.errors import UnknownBlock
 from cachefs.eviction import Eviction
+from cachefs.recency import Recency
 from cachefs.seals import Seals
 
 HIGH, LOW = 0.92, 0.85  # of the budget
 LOOK_S = 1.0
+SAVE_S = 300.0
 FOUND_BLOCKS = 1000  # at a start, in one turn
 STEP_BLOCKS = 200  # in one turn of the loop
 
@@ -54,6 +56,7 @@ class Evicting:
         seals: Seals,
         catalog: Catalog,
         policy: Eviction,
+        recency: Recency,
         used: Callable[[], int],
         limit: Callable[[], int],
         is_short: Callable[[], bool],
@@ -74,6 +77,8 @@ class Evicting:
         self._seals = seals
         self._catalog = catalog
         self._policy = policy
+        self._recency = recency
+        self._has_found_all = False
         self._used = used
         self._limit = limit
         self._is_short = is_short
@@ -92,7 +97,10 @@ class Evicting:
         return block in self.pinned or block in self._spared
 
     async def _find_all(self) -> None:
-        """Find what may go from a life before, a few at a time. One that dies meanwhile is looked for when chosen."""
+        """Find what may go from a life before, a few at a time: first what was in use then, in that order. One that
+        dies meanwhile is looked for when chosen.
+        """
+        await self._recency.load()
         reader, last = self._database.reader(), 0
         try:
             while rows := await trio.to_thread.run_sync(_may_go, reader, last, limiter=self._thread):
@@ -101,6 +109,13 @@ class Evicting:
                 last = rows[-1][0]
         finally:
             reader.close()
+        self._has_found_all = True
+
+    async def save_order(self) -> None:
+        """Write down for the next life what is in use, unless this one does not know it yet."""
+        if self._has_found_all:
+            self._policy.settle()
+            await self._recency.save()
 
     def stored(self, blocks: Iterable[int]) -> None:
         """These blocks were recorded in the catalog, in the running transaction."""
@@ -145,7 +160,11 @@ class Evicting:
     async def run(self) -> None:
         """Keep to the budget, for ever."""
         await self._find_all()
+        save_at = trio.current_time() + SAVE_S
         while True:
+            if trio.current_time() >= save_at:
+                await self.save_order()
+                save_at = trio.current_time() + SAVE_S
             with trio.move_on_after(LOOK_S):
                 await self._wanted.wait()
             self._wanted = trio.Event()

@@ -93,6 +93,8 @@ async def close(cache: Cache) -> None:
     """The last cut: it says that nothing is done after it. Raises StorageBroken."""
     cache.local_counters.raise_to(CLOSED, cache.cuts.number + 1)
     await cache.cuts.cut()
+    if cache.evicting is not None:
+        await cache.evicting.save_order()
 
 
 async def settle(cache: Cache, state: Path, disk: Disk) -> None:

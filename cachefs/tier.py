@@ -16,11 +16,14 @@ from cachefs.errors import BytesDamaged, UnknownBlock
 from cachefs.evicting import Evicting
 from cachefs.eviction import Eviction
 from cachefs.fetching import Fetching
+from cachefs.recency import Recency
 from cloud_tier.fetcher import Fetcher
 from cloud_tier.keys import DriveKeys
 from cloud_tier.ledger import Unsent
 from cloud_tier.object_store import Buffer, ObjectStore
 from cloud_tier.uploader import Uploader
+
+RECENCY = "recency"  # in the state directory: do not change
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,15 @@ class Tier:
             cloud.keys().block_key,
             cache.put_fetched,
         )
+        policy = Eviction(cache.clock, lambda block: self.evicting.keeps(block))
         self.evicting = Evicting(
             cache.database,
             cache.cuts,
             cache.blocks,
             cache.seals,
             catalog,
-            Eviction(cache.clock, lambda block: self.evicting.keeps(block)),
+            policy,
+            Recency(cache.state / RECENCY, cache.database, policy),
             self._used_bytes,
             cache.budget.most_bytes,
             cache.budget.is_short,
