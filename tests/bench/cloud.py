@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.page import write_section
 from bench.subjects import mounted
+from kit.breaks import ANY
+from kit.fault_proxy import FaultProxy, fault_proxy
 from kit.mounted import MountedDrive
-from kit.s3_proxy import ANY, S3Proxy, s3_proxy
 from kit.s3_servers import BIN, BUCKET, KEY, SECRET, credentials, rclone
 
 MIB = 1 << 20
@@ -100,7 +101,7 @@ def drop(drive: MountedDrive) -> None:
     Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
-def counted(proxy: S3Proxy, work: Callable[[], object]) -> tuple[int, int, int, int]:
+def counted(proxy: FaultProxy, work: Callable[[], object]) -> tuple[int, int, int, int]:
     """(requests, PUTs, bytes up, bytes down) of some work."""
     proxy.forget()
     work()
@@ -109,7 +110,7 @@ def counted(proxy: S3Proxy, work: Callable[[], object]) -> tuple[int, int, int, 
     return count.requests[ANY], count.requests["PUT"], up, down
 
 
-def requests_and_bytes(table: Table, drive: MountedDrive, proxy: S3Proxy, size: int, files: int) -> None:
+def requests_and_bytes(table: Table, drive: MountedDrive, proxy: FaultProxy, size: int, files: int) -> None:
     """What the store gets to see."""
     mount = drive.mount
 
@@ -232,7 +233,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="hybrid-drive-cloud-") as folder, credentials(), ExitStack() as exits:
         place = Path(folder)
         server = exits.enter_context(rclone(place))
-        proxy = exits.enter_context(s3_proxy(server.endpoint))
+        proxy = exits.enter_context(fault_proxy(server.endpoint))
         with drive_on(proxy.endpoint, place / "counted") as drive:
             requests_and_bytes(table, drive, proxy, size, files)
         with drive_on(server.endpoint, place / "direct") as drive:

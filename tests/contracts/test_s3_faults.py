@@ -1,8 +1,8 @@
 """An S3 store that is asked again lives through what networks and servers do, one fault after the other.
 
-Between store and server stands `kit.s3_proxy`. What a store cannot see by itself (an answer with a wrong bit, an object
-that a replica does not know yet) comes through: those lies are for the layers above, whose seals and whose rule that
-nothing follows from absence are made for them.
+Between store and server stands `kit.fault_proxy`. What a store cannot see by itself (an answer with a wrong bit, an
+object that a replica does not know yet) comes through: those lies are for the layers above, whose seals and whose rule
+that nothing follows from absence are made for them.
 
 A longer watch, with every fault in every place: STORE_SEEDS=20.
 """
@@ -15,7 +15,8 @@ from functools import partial
 
 import pytest
 import trio
-from kit.s3_proxy import Break, S3Proxy, s3_proxy
+from kit.breaks import Break
+from kit.fault_proxy import FaultProxy, fault_proxy
 from kit.s3_servers import BUCKET, S3Server
 
 from cloud_tier.errors import ConnectionStale, ObjectExists, ObjectMissing, StoreThrottled, UploadDamaged
@@ -37,7 +38,7 @@ DONE_IN_SECRET = [Break.LOST_ACK, Break.STORED_500]
 class Line:
     """A store at the end of a line that breaks."""
 
-    proxy: S3Proxy
+    proxy: FaultProxy
     bare: S3Store
 
     def asked_again(self) -> Retrying:
@@ -46,7 +47,7 @@ class Line:
 
 @pytest.fixture(scope="module")
 def kept_line(moto_server: S3Server) -> Iterator[Line]:
-    with s3_proxy(moto_server.endpoint, seed=5) as proxy:
+    with fault_proxy(moto_server.endpoint, seed=5) as proxy:
         proxy.retry_after_s = 0
         proxy.delay_s = 0.03
         open_it = partial(open_s3_store, BUCKET, "faults", endpoint=proxy.endpoint, read_timeout_s=0.5)
@@ -132,6 +133,22 @@ async def test_kept_connection_that_died_is_told_from_a_store_that_is_away(line:
         await line.bare.get("a")
 
 
+async def test_idle_connections_that_the_server_ended_cost_no_stall(line: Line) -> None:
+    patient = RetryPolicy(first_wait_s=1000.0, longest_wait_s=1000.0)  # a wait would end the test
+    store = Retrying(line.bare, patient, random.Random(1))
+
+    async def use(name: str) -> None:
+        await store.put(name, BODY)
+        assert await store.get(name) == BODY
+
+    for _ in range(3):
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(use, f"{number}")
+        assert line.proxy.end_idle() >= 2
+    assert store.statistics().retries == store.statistics().stale
+
+
 async def test_lies_that_only_seals_can_show_come_through(line: Line) -> None:
     store = line.asked_again()
     await store.put("a", BODY)
@@ -153,7 +170,7 @@ async def test_whatever_happens_by_chance_no_object_is_lost_or_wrong(line: Line,
     chance = random.Random(seed)
     store = Retrying(line.bare, POLICY, chance)
     bodies = {f"packs/{number:02d}": chance.randbytes(chance.randrange(100_000)) for number in range(24)}
-    line.proxy.scatter(0.25, *honest)
+    line.proxy.scatter(0.25, honest)
 
     async def put_and_get(names: list[str]) -> None:
         for name in names:
