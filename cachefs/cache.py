@@ -65,6 +65,7 @@ class Cache(Places):
         self.cuts.flushers += (self.blocks.flush, self.segments.flush, self.counters.flush, self.local_counters.flush)
         self.cuts.is_space_short = self.budget.is_short
         self.catalog.wait_synced = self.cuts.wait_synced
+        self.catalog.next_position = lambda: self.cuts.number + 1
         self.seals.sealed = self.catalog.sealed
         self.blocks.dropped = self.catalog.not_unsent
         self.cuts.tallies += (self.segments.flush_tallies, self.counters.flush_tallies)

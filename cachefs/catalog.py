@@ -4,13 +4,18 @@
     sending     a row of `packs`, durable before the put   nothing is ever in the store that nobody knows of
     stored      its blocks stand in the catalog            once the store says that it is durable
 
+    doomed      no block is in it any more                 nothing leads there again; `cloud_tier.gc` deletes it later
+
 What was being sent when the core died may be in the store or not; its bytes are gone here, and blocks are encoded anew
 under another id (T8). Such a pack is doomed at the next start: no block was ever said to be in it.
+
+A doom is for ever: no row of the catalog ever leads into a doomed pack (I9). So whoever records blocks of a pack, in
+several turns, keeps it from being doomed meanwhile.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import trio
@@ -21,7 +26,7 @@ from cachefs.database import Database
 from cachefs.errors import UnknownBlock
 from cloud_tier.block_id import BlockId
 from cloud_tier.keys import Generation
-from cloud_tier.ledger import Unsent
+from cloud_tier.ledger import StoredPack, Unsent
 from cloud_tier.object_store import Buffer
 from cloud_tier.pack import Entry, PackId
 from cloud_tier.packer import Lane
@@ -39,24 +44,20 @@ class Location(NamedTuple):
     start: int
 
 
-class StoredPack(NamedTuple):
-    """What one must know to open a pack."""
-
-    pack_id: PackId
-    generation: Generation
-    fence: int
-
-
 class Catalog:
     """The tables `unsent`, `packs` and `catalog`. `Cache` gives `read`, which checks the bytes."""
 
     def __init__(self, database: Database, blocks: Blocks, counters: Counters) -> None:
         self.read_block: Callable[[int], Awaitable[Buffer | None]]
         self.wait_synced: Callable[[], Awaitable[None]]
+        self.next_position: Callable[[], int]
+        """The log position of what is changed now: the number of the next cut."""
         self.unsent_bytes = 0
         """Plain bytes of what waits or is on its way."""
         self.unreadable: set[int] = set()
         """Blocks that no pack has and whose bytes are damaged here."""
+        self.recorded: set[int] = set()
+        """Packs whose blocks are being recorded."""
         self.when_unsent: Callable[[], None] = lambda: None
         """Called when there is something to send."""
         self._unsent: dict[int, int] = {}  # block: its bytes
@@ -70,7 +71,10 @@ class Catalog:
         rows = self._database.rows("SELECT block, length, lane FROM unsent JOIN blocks USING (block) ORDER BY block")
         for block, length, lane in rows:
             self.sealed(block, length, Lane(lane))
-        self._database.write("UPDATE packs SET state = ? WHERE state = ?", (DOOMED, SENDING))
+        self._database.write(
+            "UPDATE packs SET state = ?1, doomed_at = ?2 WHERE state = ?3 OR (state = ?1 AND doomed_at IS NULL)",
+            (DOOMED, self.next_position(), SENDING),
+        )
 
     # --- the ledger of the uploader ---
 
@@ -147,16 +151,26 @@ class Catalog:
     async def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
         """The pack is durable in the store, compared with what was sent. Its blocks need not stay here any more."""
         write = self._database.write
-        write("UPDATE packs SET state = ? WHERE pack = ?", (STORED, pack))
-        for begin in range(0, len(blocks), STEP_BLOCKS):
-            with self._database.operation:
-                for one, entry in blocks[begin : begin + STEP_BLOCKS]:
-                    if self._is_alive(one):
-                        write("DELETE FROM unsent WHERE block = ?", (one.block,))
-                        row = (one.block, pack, entry.offset, entry.length, entry.start)
-                        write("INSERT INTO catalog VALUES (?, ?, ?, ?, ?)", row)
-                    self.not_unsent(one.block)
-            await trio.lowlevel.checkpoint()
+        with self.recording(pack):
+            for begin in range(0, len(blocks), STEP_BLOCKS):
+                with self._database.operation:
+                    for one, entry in blocks[begin : begin + STEP_BLOCKS]:
+                        if self._is_alive(one):
+                            write("DELETE FROM unsent WHERE block = ?", (one.block,))
+                            row = (one.block, pack, entry.offset, entry.length, entry.start)
+                            write("INSERT INTO catalog VALUES (?, ?, ?, ?, ?)", row)
+                        self.not_unsent(one.block)
+                await trio.lowlevel.checkpoint()
+
+    @contextmanager
+    def recording(self, pack: int) -> Iterator[None]:
+        """Inside, blocks of a pack that is durable in the store are recorded, and it is not doomed."""
+        self._database.write("UPDATE packs SET state = ? WHERE pack = ?", (STORED, pack))
+        self.recorded.add(pack)
+        try:
+            yield
+        finally:
+            self.recorded.discard(pack)
 
     def _is_alive(self, one: Unsent) -> bool:
         try:

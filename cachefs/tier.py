@@ -1,4 +1,5 @@
-"""The cloud behind the cache, put together: what is sealed is sent, what was sent may go, what went comes back.
+"""The cloud behind the cache, put together: what is sealed is sent, what was sent may go, what went comes back, and
+what nobody needs is cleared away.
 
     sealed ──▶ catalog (unsent) ──▶ uploader ──▶ catalog (stored) ──▶ evicting ──▶ not held ──▶ fetching ──▶ held
 
@@ -12,15 +13,19 @@ from dataclasses import dataclass
 import trio
 
 from cachefs.cache import Cache
-from cachefs.errors import BytesDamaged, UnknownBlock
+from cachefs.errors import BytesDamaged, CloudDamaged, CloudUnreachable, UnknownBlock
 from cachefs.evicting import Evicting
 from cachefs.eviction import Eviction
 from cachefs.fetching import Fetching
+from cachefs.packs import Packs
 from cachefs.recency import Recency
+from cachefs.upkeep import Upkeep
 from cloud_tier.fetcher import Fetcher
+from cloud_tier.gc import Collector, Margins, Right
 from cloud_tier.keys import DriveKeys
 from cloud_tier.ledger import Unsent
 from cloud_tier.object_store import Buffer, ObjectStore
+from cloud_tier.repack import Repacker
 from cloud_tier.uploader import Uploader
 
 RECENCY = "recency"  # in the state directory: do not change
@@ -31,7 +36,8 @@ class Cloud:
     """What a drive needs of its store.
 
     `keys` gives the newest; `fence` is that of the lease; nothing is sent before `may_send` is set; `prompt` is the
-    same store for those whom somebody waits for, if it is to be asked differently then.
+    same store for those whom somebody waits for, if it is to be asked differently then. `right` is the right to delete
+    from it, as it is now; once `is_fenced` is set, another machine has it, and nothing is sent or deleted any more.
     """
 
     store: ObjectStore
@@ -39,6 +45,9 @@ class Cloud:
     fence: int = 1
     may_send: trio.Event | None = None
     prompt: ObjectStore | None = None
+    right: Callable[[], Right] = Right
+    is_fenced: trio.Event | None = None
+    margins: Margins = Margins()  # noqa: RUF009  (frozen)
 
 
 class Tier:
@@ -46,6 +55,7 @@ class Tier:
 
     def __init__(self, cache: Cache, cloud: Cloud) -> None:
         self._may_send = cloud.may_send
+        self._is_fenced = cloud.is_fenced
         self._cache = cache
         catalog = cache.catalog
         self.uploader = Uploader(cloud.store, cloud.keys, catalog, cloud.fence)
@@ -71,6 +81,8 @@ class Tier:
             cache.budget.most_bytes,
             cache.budget.is_short,
         )
+        self.packs = Packs(cache.database, catalog, cache.local_counters, cache.cuts.bound_pending)
+        self.upkeep = self._make_upkeep(cloud)
         catalog.read_block = self._read_block
         catalog.when_unsent = self.uploader.wake
         self.uploader.stored = self._stored
@@ -88,14 +100,33 @@ class Tier:
     async def run(self) -> None:
         """Send, evict and fetch, for ever."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send)
+            nursery.start_soon(self._write)
             nursery.start_soon(self.fetching.run)
             nursery.start_soon(self.evicting.run)
 
-    async def _send(self) -> None:
+    async def _write(self) -> None:
+        """Change the store, for as long as this machine may."""
         if self._may_send is not None:
             await self._may_send.wait()
-        await self.uploader.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.uploader.run)
+            nursery.start_soon(self.upkeep.run)
+            if self._is_fenced is not None:
+                await self._is_fenced.wait()
+                nursery.cancel_scope.cancel()
+
+    def _make_upkeep(self, cloud: Cloud) -> Upkeep:
+        cache, packs = self._cache, self.packs
+        repacker = Repacker(
+            cloud.store,
+            Fetcher(cloud.store, cloud.keys),
+            cloud.keys,
+            packs,
+            cloud.fence,
+            self.uploader.wait_idle,
+        )
+        collector = Collector(cloud.store, packs, cloud.right, cache.clock, cloud.margins)
+        return Upkeep(cache.database, packs, collector, repacker, cache.clock, cloud.margins)
 
     def _used_bytes(self) -> int:
         return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()
@@ -114,5 +145,5 @@ class Tier:
                 return None
             found = self._cache.read_nowait(block, 0, block.length)
             return found if found is not None else await self._cache.read(block, 0, block.length)
-        except (UnknownBlock, BytesDamaged):
+        except (UnknownBlock, BytesDamaged, CloudDamaged, CloudUnreachable):
             return None

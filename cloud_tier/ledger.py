@@ -23,6 +23,14 @@ class Unsent(NamedTuple):
     lane: Lane
 
 
+class StoredPack(NamedTuple):
+    """What one must know to open a pack."""
+
+    pack_id: PackId
+    generation: Generation
+    fence: int
+
+
 class Ledger(Protocol):
     """Blocks that wait, and packs."""
 

@@ -104,6 +104,12 @@ class Uploader:
         finally:
             self._hurries -= 1
 
+    async def wait_idle(self) -> None:
+        """Return when nothing waits to be sent."""
+        await trio.lowlevel.checkpoint()
+        while any(True for _ in self._ledger.unsent()):
+            await self._progress.park()
+
     def statistics(self) -> UploadStatistics:
         return UploadStatistics(
             packs=self._packs,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 from crash.engine_verdict import losses, promise_of
-from crash.engine_workload import Arrived, State, ToldStore, Worker
+from crash.engine_workload import Arrived, Gone, State, ToldStore, Worker
 from kit.disk_journal import Survival, everything, put
 from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.drive_keys import drive_keys
@@ -27,6 +27,7 @@ from trio.testing import MockClock
 from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.tier import Cloud
+from cloud_tier.gc import Margins
 from cloud_tier.memory_store import MemoryStore
 from vfs.seal_pass import Names
 
@@ -36,6 +37,7 @@ STEPS = 150
 KEYS = drive_keys()
 NAMES = Names(KEYS.block_key, SMALL_CUTS.chunker)
 POLICY = CutPolicy(period_s=5.0, max_rows=150, max_bytes=500_000, carried_bytes=4_000)
+HASTY = Margins(grace_s=0.0, small_bytes=100_000, least_small=3)
 SMALL = {
     "cachefs.segments.SEGMENT_BYTES": 512 << 10,
     "vfs.files.MAX_BLOCK_BYTES": 128 << 10,
@@ -77,7 +79,8 @@ def record(state: Path, seed: int, steps: int) -> Run:
     async def work() -> Run:
         policy = replace(POLICY, quick_s=seed % 2 - 0.5)
         store = ToldStore()
-        async with losing_drive(state, policy=policy, names=NAMES, cloud=Cloud(store, lambda: KEYS)) as (built, disk):
+        cloud = Cloud(store, lambda: KEYS, margins=HASTY)
+        async with losing_drive(state, policy=policy, names=NAMES, cloud=cloud) as (built, disk):
             store.tell = disk.fact
             worker = Worker(built, disk, seed)
             await worker.work(steps)
@@ -93,12 +96,14 @@ def _repeat_order(patch: pytest.MonkeyPatch, seed: int) -> None:
     patch.setattr("trio._core._run._r", random.Random(seed))
 
 
-async def _store_then(store: MemoryStore, facts: list[Any]) -> MemoryStore:
+async def _store_then(store: ToldStore, facts: list[Any]) -> MemoryStore:
     """What had arrived in the store by the time of the crash."""
     then = MemoryStore()
     for fact in facts:
         if isinstance(fact, Arrived):
-            await then.put(fact.name, await store.get(fact.name))
+            await then.put(fact.name, store.bodies[fact.name])
+        elif isinstance(fact, Gone):
+            await then.delete([fact.name])
     return then
 
 

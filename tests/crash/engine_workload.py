@@ -11,7 +11,7 @@ Some small steps happen while the disk is busy with a sync, where only a careful
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -40,16 +40,30 @@ class Arrived(NamedTuple):
     name: str
 
 
+class Gone(NamedTuple):
+    """The store has an object no more."""
+
+    name: str
+
+
 class ToldStore(MemoryStore):
     """Writes down, among the calls of the disk, which objects are there."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.tell: Callable[[Arrived], None] = lambda fact: None
+        self.tell: Callable[[Arrived | Gone], None] = lambda fact: None
+        self.bodies: dict[str, bytes] = {}
+        """Of all objects that ever were there."""
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
         await super().put(name, body, if_absent=if_absent, pace=pace)
+        self.bodies[name] = bytes(body)
         self.tell(Arrived(name))
+
+    async def delete(self, names: Sequence[str]) -> None:
+        await super().delete(names)
+        for name in names:
+            self.tell(Gone(name))
 
 
 @dataclass(frozen=True)
@@ -150,7 +164,7 @@ class Worker:
 
     async def _step(self, nursery: trio.Nursery) -> None:
         size = self._chance.choice(SIZES)
-        match self._chance.choices(range(20), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 3, 4, 3, 3))[0]:
+        match self._chance.choices(range(21), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 3, 4, 3, 3, 3))[0]:
             case 0:
                 await self._write_new(size)
             case 1:
@@ -195,6 +209,8 @@ class Worker:
                 await self._waiting(self._sync(self._built.drive.flush))
             case 19:
                 await self._waiting(self._evict())
+            case 20:
+                await self._waiting(self._tidy_up())
 
     async def _evict(self) -> None:
         """Let everything go that may, and read some of it."""
@@ -207,6 +223,13 @@ class Worker:
             # It may be written meanwhile (`_while_syncing`).
             states = [state for state in self.states[begun:] if path in state.files]
             assert found in [state.contents[state.files[path]] for state in states]
+
+    async def _tidy_up(self) -> None:
+        """Merge, repack, doom and delete, as if each durable cut were a checkpoint."""
+        drive = self._built.drive
+        assert drive.tier is not None
+        drive.tier.upkeep.collector.oldest_retained = lambda: drive.cuts.durable or None
+        await drive.tier.upkeep.round(is_daily=True)
 
     def _bytes(self, size: int) -> bytes:
         return self._chance.randbytes(size)

@@ -17,9 +17,13 @@ from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.drive_keys import drive_keys
 from kit.faulty_store import FaultyStore
 
+from cachefs.catalog import STORED
 from cachefs.tier import Cloud, Tier
+from cloud_tier.gc import Margins
 from cloud_tier.memory_store import MemoryStore
-from cloud_tier.object_store import ObjectStore
+from cloud_tier.object_names import PACKS, PackName
+from cloud_tier.object_store import ObjectStore, list_objects
+from cloud_tier.pack import Entry, PackReader
 from vfs.seal_pass import Names
 
 KEYS = drive_keys()
@@ -28,10 +32,18 @@ KEYS = drive_keys()
 class CloudDrive(DriveBuilder):
     """`through` is what the drive uses of the store, if not the store itself."""
 
-    def __init__(self, state: Path, through: ObjectStore | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        state: Path,
+        through: ObjectStore | None = None,
+        *,
+        margins: Margins = Margins(),  # noqa: B008  (frozen)
+        **options: Any,
+    ) -> None:
         self.store = FaultyStore(MemoryStore())
         names = Names(KEYS.block_key, SMALL_CUTS.chunker)
-        super().__init__(state, names=names, cloud=Cloud(through or self.store, lambda: KEYS), **options)
+        cloud = Cloud(through or self.store, lambda: KEYS, margins=margins)
+        super().__init__(state, names=names, cloud=cloud, **options)
 
     @property
     def tier(self) -> Tier:
@@ -41,6 +53,27 @@ class CloudDrive(DriveBuilder):
     async def sent(self) -> None:
         """Everything is in the store, and may be evicted."""
         await self.drive.flush()
+
+    def retain(self) -> None:
+        """Let garbage collection believe that each durable cut is the oldest retained checkpoint."""
+        self.tier.upkeep.collector.oldest_retained = lambda: self.drive.cuts.durable or None
+
+    async def packs(self) -> list[str]:
+        """The names of all packs that the store has."""
+        return [info.name async for info in list_objects(self.store, PACKS)]
+
+    async def require_readable(self) -> None:
+        """Each block that is said to be in the store can be read from there, by the catalog alone."""
+        self.drive.cuts.log()
+        rows = self.drive.database.rows(
+            "SELECT pack_id, generation, fence, state, block_id, catalog.offset, catalog.length, start, blocks.length"
+            " FROM catalog LEFT JOIN blocks USING (block) LEFT JOIN packs USING (pack)"
+        )
+        for pack_id, generation, fence, state, *entry in rows:
+            assert state == STORED
+            found = Entry(*entry)
+            sealed = await self.store.get(str(PackName(fence, pack_id)), found.offset, found.length)
+            PackReader.of(KEYS, pack_id, generation).blocks([found], sealed)
 
     async def drop(self) -> int:
         """Give up whatever may go; how many bytes went."""
