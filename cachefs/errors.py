@@ -11,7 +11,7 @@
     ├── UnknownBlock       no such block, or its bytes are gone
     └── NotHere            the bytes lie in the store, and cannot be had now; nothing is lost
         ├── CloudUnreachable   the store does not answer, or not in time; worth asking again later
-        └── CloudDamaged       what the store gave is not what was written; never served as good
+        └── CloudDamaged       what the store has is not what was written, or is not there; never served as good
 
 Only `StorageFull` may be retried by the caller.
 """
@@ -82,4 +82,4 @@ class CloudUnreachable(NotHere):
 
 
 class CloudDamaged(NotHere):
-    """The store gave other bytes than were written."""
+    """The store has other bytes than were written, or says that it has none."""

@@ -23,7 +23,7 @@ from cachefs.seals import Seals
 from cachefs.segments import CACHE, Segments
 from cachefs.sums import PAGE_BYTES
 from cloud_tier.block_id import block_id
-from cloud_tier.errors import SealedError, StoreError
+from cloud_tier.errors import ObjectMissing, RangeBeyondEnd, SealedError, StoreError
 from cloud_tier.fetcher import Fetcher, Span
 from cloud_tier.object_store import Buffer
 
@@ -202,14 +202,14 @@ class Fetching:
         spans = [Span(place.offset, place.length) for place in places]
         try:
             plain = await self._fetcher.records(pack.pack_id, pack.generation, pack.fence, spans)
+        except (ObjectMissing, RangeBeyondEnd, SealedError) as error:  # about this pack; the store is there
+            raise CloudDamaged(str(error)) from error
         except StoreError as error:
             if str(error) != str(self.trouble):
                 log.warning("%s", error)
             self.trouble = error
             self._trouble_until = trio.current_time() + TROUBLE_S
             raise CloudUnreachable(str(error)) from error
-        except SealedError as error:
-            raise CloudDamaged(str(error)) from error
         self.trouble = None
         self.fetched_bytes += sum(place.length for place in places)
         return plain

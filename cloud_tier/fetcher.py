@@ -1,14 +1,22 @@
-"""Fetch: some records of one pack in one request, opened and proven in a thread."""
+"""Fetch: some records of one pack in one request, opened and proven in a thread.
 
+An answer that cannot be true (no such pack, too short a one, a record that does not open) is asked for once more: a
+line may have damaged it, a replica be behind. What the store says twice is taken for its state.
+"""
+
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import trio
 
+from cloud_tier.errors import ObjectMissing, RangeBeyondEnd, SealedError
 from cloud_tier.keys import DriveKeys, Generation
 from cloud_tier.object_names import PackName
 from cloud_tier.object_store import ObjectStore
 from cloud_tier.pack import PackId, PackReader
+
+log = logging.getLogger(__name__)
 
 
 class Span(NamedTuple):
@@ -33,6 +41,15 @@ class Fetcher:
 
         The ids of the blocks in them are not checked. Raises StoreError, WrongKey, RecordDamaged.
         """
+        try:
+            return await self._records(pack_id, generation, fence, spans)
+        except (ObjectMissing, RangeBeyondEnd, SealedError) as error:
+            log.info("asking the store once more: %s", error)
+            return await self._records(pack_id, generation, fence, spans)
+
+    async def _records(
+        self, pack_id: PackId, generation: Generation, fence: int, spans: Sequence[Span]
+    ) -> list[memoryview]:
         first, last = spans[0], spans[-1]
         name = str(PackName(fence, pack_id))
         sealed = await self._store.get(name, first.offset, last.offset + last.length - first.offset)

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 UPLOADS = {Lane.FRESH: 4, Lane.BULK: 3}  # at once; so bulk never has the line for itself
 OFFERED_BYTES = 32 << 20  # handed out by the ledger and not encoded yet
 TURN_BYTES, TURN_BLOCKS = 1 << 20, 64  # encoded in one visit to a thread
-FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 60.0  # between attempts for a pack that could not be sent
+FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 15.0  # between attempts for a pack; work goes on soon after a trouble
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""What comes back from the store is looked at once, and only what somebody asked for counts as asked for."""
+"""What comes back from the store is looked at once, only what somebody asked for counts as asked for, and an answer
+that cannot be true is asked for once more.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,9 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 from kit.cloud_drive import CloudDrive
+from kit.faulty_store import What
 
 import cachefs.fetching
 from cloud_tier.block_id import block_id
+from vfs.errors import OutOfReach
 
 
 @pytest.fixture
@@ -60,3 +64,25 @@ async def test_every_block_is_hashed_once_however_many_read_it(
             nursery.start_soon(built.read, "asked for")
     await kept(built, "beside it")
     assert hashed == [700, 700]
+
+
+@pytest.mark.parametrize("what", [What.CORRUPT, What.MISSING])
+async def test_an_answer_that_cannot_be_true_is_asked_for_once_more(built: CloudDrive, what: What) -> None:
+    built.store.plan("get", what)
+    assert await built.read("asked for") == b"a" * 700
+    built.store.assert_all_hit()
+
+
+@pytest.mark.expected_log("cachefs.fetching: .*hybrid-drive scrub tells which files")
+@pytest.mark.parametrize("what", [What.CORRUPT, What.MISSING])
+async def test_a_pack_that_stays_damaged_or_missing_is_no_trouble_of_the_store(built: CloudDrive, what: What) -> None:
+    await built.write("in another pack", b"c" * 700)
+    await built.sent()
+    await built.drop()
+    built.store.plan("get", what, times=2)
+    with pytest.raises(OutOfReach):
+        await built.read("asked for")
+    assert built.tier.fetching.trouble is None
+    assert await built.read("in another pack") == b"c" * 700
+    assert await built.read("asked for") == b"a" * 700
+    built.store.assert_all_hit()
