@@ -95,6 +95,10 @@ bench-cloud *args:
 bench-packs *args:
     {{ python }} tests/bench/packs.py "$@"
 
+# Files that are never left alone: what an hour of small changes sends and leaves behind (minutes); --size-mib N, --only
+bench-hot *args:
+    {{ python }} tests/bench/hot_files.py "$@"
+
 # How well the cache chooses what leaves: an office's month replayed over seven policies (two minutes); --only, --write
 bench-eviction *args:
     {{ python }} tests/bench/eviction_trace.py "$@"

@@ -27,6 +27,7 @@ from vfs.check import check
 from vfs.damage import hits
 from vfs.drive import Drive
 from vfs.past import Query
+from vfs.resting import RestPolicy
 from vfs.seal_pass import Names
 
 LEAST_FREE_BYTES = 64 << 20
@@ -68,6 +69,7 @@ async def open_drive(state: Path, config: Config, names: Names | None = None, cl
             limit_bytes=budget_bytes(state, config.cache.budget),
             size_bytes=config.drive.size_bytes,
             names=names,
+            rest=RestPolicy(config.seal.quiet_s, config.seal.old_s, config.seal.cooled_s),
             cloud=cloud,
         )
 

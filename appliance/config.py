@@ -92,6 +92,15 @@ class CutsConfig:
 
 
 @dataclass(frozen=True)
+class SealConfig:
+    """When written bytes are made ready for the store, in seconds; what each means is the table of `vfs.resting`."""
+
+    quiet_s: float = 3.0
+    old_s: float = 20.0
+    cooled_s: float = 3600.0
+
+
+@dataclass(frozen=True)
 class MountConfig:
     polling: bool = True
     """Whether the core looks out for the next request for a moment before it sleeps (`vfs.fuse.request_loop`)."""
@@ -108,6 +117,7 @@ class Config:
     store: StoreConfig = field(default_factory=StoreConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
     cuts: CutsConfig = field(default_factory=CutsConfig)
+    seal: SealConfig = field(default_factory=SealConfig)
     mount: MountConfig = field(default_factory=MountConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -132,6 +142,11 @@ budget = "80%"              # local bytes: a share of the disk's free space at i
 period_s = 5.0              # seconds
 max_rows = 20000            # changed rows
 max_dirty_bytes = "256 MiB" # written bytes
+
+[seal]                      # when changes are made ready for the store, in seconds
+quiet_s = 3.0               # after the last write to a file
+old_s = 20.0                # after its first unsent write, however busy it is
+cooled_s = 3600.0           # after the last write to a file that was changed again and again: it is put in order
 
 [mount]
 polling = true              # look out for the next request for a moment before sleeping; false on battery
@@ -215,10 +230,16 @@ def _budget(value: object) -> Budget:
     return Budget(size_bytes=size)
 
 
-def _period(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= 60:
-        raise ValueError
-    return float(value)
+def _seconds(least: float, most: float) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            raise ValueError
+        return float(value)
+
+    return parse
+
+
+_period = _seconds(0.1, 60)
 
 
 def _rows(value: object) -> int:
@@ -302,6 +323,11 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
         "period_s": ("period_s", "a number of seconds from 0.1 to 60", _period),
         "max_rows": ("max_rows", "a whole number from 1 to 1000000", _rows),
         "max_dirty_bytes": ("max_dirty_bytes", SIZE_RULE, _positive_size),
+    },
+    "seal": {
+        "quiet_s": ("quiet_s", "a number of seconds from 0.1 to 60", _period),
+        "old_s": ("old_s", "a number of seconds from 1 to 600", _seconds(1, 600)),
+        "cooled_s": ("cooled_s", "a number of seconds from 60 to 604800", _seconds(60, 604_800)),
     },
     "mount": {"polling": ("polling", "true or false", _switch)},
     "log": {"level": ("level", "debug, info, warning or error", _level)},

@@ -97,7 +97,7 @@ class Packer(Generic[T]):
         return [lane for lane in Lane if lane in self._since_s and self._is_due(lane, now_s)]
 
     def _is_due(self, lane: Lane, now_s: float) -> bool:
-        return self._sizes[lane] >= self._full_bytes or now_s - self._since_s[lane] >= self._age_s
+        return self._sizes[lane] >= self._full_bytes or self._since_s[lane] + self._age_s <= now_s
 
     def next_due_s(self) -> float | None:
         """When a pack becomes old enough, by the monotonic clock; None when none is open."""

@@ -142,8 +142,7 @@ class Uploader:
 
     async def _wait(self) -> None:
         due = self._packer.next_due_s()
-        left = max(0.0, due - trio.current_time()) if due is not None else float("inf")
-        with trio.move_on_after(left):
+        with trio.move_on_at(due if due is not None else float("inf")):
             await self._wanted.wait()
 
     # --- encoding ---

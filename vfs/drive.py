@@ -32,7 +32,8 @@ from vfs.past import Past
 from vfs.pins import Pins
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
-from vfs.resting import Resting
+from vfs.recut import Recut
+from vfs.resting import Resting, RestPolicy
 from vfs.seal_pass import Names
 from vfs.sealing import Sealing
 from vfs.snapshots import Snapshots
@@ -58,6 +59,7 @@ class Drive:
         limit_bytes: int,
         size_bytes: int,
         names: Names | None,
+        rest: RestPolicy,
         cloud: Cloud | None,
     ) -> None:
         self.state = state
@@ -75,11 +77,13 @@ class Drive:
         self.xattrs = Xattrs(database, counters, self.inodes)
         self.actors = Actors(database, counters)
         self.namespace = Namespace(database, self.inodes, self.epochs)
-        resting = Resting() if names is not None else None
+        resting = Resting(rest) if names is not None else None
         self.files = Files(self.cache, self.contents, self.inodes, self.epochs, resting)
         self.sealing: Sealing | None = None
+        self.recut: Recut | None = None
         if names is not None and resting is not None:
-            self.sealing = Sealing(self.cache, self.contents, self.epochs, names, resting)
+            self.sealing = Sealing(self.cache, self.contents, names, resting)
+            self.recut = Recut(self.cache, self.contents, names, resting.cooling)
             self.sealing.found_damage = lambda error: report_page(self.past, error, self.snapshots.all())
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
         self.pruning = Pruning(database, self.contents, self.inodes)
@@ -116,18 +120,21 @@ class Drive:
         size_bytes: int = DEFAULT_SIZE_BYTES,
         vfs: str | None = None,
         names: Names | None = None,
+        rest: RestPolicy = RestPolicy(),  # noqa: B008
         cloud: Cloud | None = None,
     ) -> "Drive":
         """Wake up and recover. The caller holds the state's lock.
 
-        With `names`, what comes to rest is sealed; with `cloud`, what is sealed is sent, and may leave this machine.
+        With `names`, what comes to `rest` is sealed; with `cloud`, what is sealed is sent, and may leave this machine.
 
         Raises FileNotFoundError, DatabaseDamaged, WrongVersion, StorageBroken.
         """
         disk = disk or RealDisk()
         database = open_database(state, vfs)
         try:
-            drive = cls(state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes, names, cloud)
+            drive = cls(
+                state, database, disk, clock or SystemClock(), policy, limit_bytes, size_bytes, names, rest, cloud
+            )
             try:
                 await drive._start()
             except BaseException:
@@ -162,6 +169,8 @@ class Drive:
             nursery.start_soon(self.reaper.run)
             if self.sealing is not None:
                 nursery.start_soon(self.sealing.run)
+            if self.recut is not None:
+                nursery.start_soon(self.recut.run)
             if self.tier is not None:
                 nursery.start_soon(self.tier.run)
                 nursery.start_soon(self.pins.run)

@@ -10,6 +10,7 @@ are forgotten.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cachefs.database import Database
@@ -17,6 +18,7 @@ from vfs.extents import WINDOW_BYTES
 
 _LIVE = "SELECT content, start, since, length, offset FROM extents WHERE block = ?"
 _PAST = "SELECT content, start, until, since, length, offset FROM extents_history WHERE block = ?"
+_KEPT_BETWEEN = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE epoch >= ? AND epoch < ?)"
 
 
 class Target(NamedTuple):
@@ -116,34 +118,58 @@ def repoint(database: Database, block: int, targets: Sequence[Target]) -> set[in
     return {row[0] for row, _ in live}
 
 
-def join(database: Database, content: int, low: int, high: int, newest_kept: int) -> None:
+def join(database: Database, content: int, low: int, high: int) -> None:
     """Make one extent of neighbours in [low, high) that follow one another in their block.
 
-    Those that a kept epoch sees stay as they are: removing one would leave a copy in history.
+    Only such as every kept epoch sees both of, or neither: then no state shows a difference. They are removed as those
+    of a given-up content are, without a copy in history, which would hold what the joined extent says already.
     """
+    if database.row("SELECT 1 FROM gone_contents WHERE content = ?", (content,)) is not None:
+        return
     rows = database.rows(
-        "SELECT start, length, block, offset FROM extents WHERE content = ? AND start >= ? AND start < ? AND since > ?"
+        "SELECT start, length, block, offset, since FROM extents WHERE content = ? AND start >= ? AND start < ?"
         " ORDER BY start",
-        (content, low, high, newest_kept),
+        (content, low, high),
     )
-    kept: tuple[int, int, int, int] | None = None
-    grown = False
-    for row in rows:
-        start, length, block, _ = row
-        if kept is not None and _follows(kept, row):
+    grown: list[_Joined] = []
+    one: _Joined | None = None
+    for start, length, block, offset, since in rows:
+        if one is not None and one.is_followed_by(start, block, offset) and one.is_seen_with(database, since):
+            one.length += length
+            one.since, one.newest = min(one.since, since), max(one.newest, since)
+            one.removed.append(start)
+            if len(one.removed) == 1:
+                grown.append(one)
+        else:
+            one = _Joined(start, length, block, offset, since, since)
+    if not grown:
+        return
+    database.write("INSERT INTO gone_contents VALUES (?, 0, 1)", (content,))
+    for joined in grown:
+        for start in joined.removed:
             database.write("DELETE FROM extents WHERE content = ? AND start = ?", (content, start))
-            kept, grown = (kept[0], kept[1] + length, block, kept[3]), True
-            continue
-        _grow(database, content, kept, grown)
-        kept, grown = row, False
-    _grow(database, content, kept, grown)
+    database.write("DELETE FROM gone_contents WHERE content = ?", (content,))
+    for joined in grown:  # `since` only ever gets smaller here, which is no change to the rule of history
+        values = (joined.length, joined.since, content, joined.start)
+        database.write("UPDATE extents SET length = ?, since = ? WHERE content = ? AND start = ?", values)
 
 
-def _follows(before: tuple[int, int, int, int], after: tuple[int, int, int, int]) -> bool:
-    is_next = before[0] + before[1] == after[0] and before[2] == after[2] and before[3] + before[1] == after[3]
-    return is_next and after[0] % WINDOW_BYTES != 0  # no extent crosses a line of its content
+@dataclass
+class _Joined:
+    """An extent, and the starts of those that it takes in; `since` and `newest` of all of them."""
 
+    start: int
+    length: int
+    block: int
+    offset: int
+    since: int
+    newest: int
+    removed: list[int] = field(default_factory=list)
 
-def _grow(database: Database, content: int, row: tuple[int, int, int, int] | None, is_grown: bool) -> None:
-    if row is not None and is_grown:
-        database.write("UPDATE extents SET length = ? WHERE content = ? AND start = ?", (row[1], content, row[0]))
+    def is_followed_by(self, start: int, block: int, offset: int) -> bool:
+        is_next = self.start + self.length == start and self.block == block and self.offset + self.length == offset
+        return is_next and start % WINDOW_BYTES != 0  # no extent crosses a line of its content
+
+    def is_seen_with(self, database: Database, since: int) -> bool:
+        low, high = min(self.since, since), max(self.newest, since)
+        return low == high or not database.row(_KEPT_BETWEEN, (low, high))[0]

@@ -1,7 +1,8 @@
 """One pass of sealing over frozen blocks: read, cut, hash, copy what cannot stay, and re-point in one turn of the loop.
 
 The steps and what a failure in each leaves stand in `vfs.sealing`. Frozen blocks are those that the pass was given; it
-names them, or leaves all of them as they are.
+names them, or leaves all of them as they are. SEALED blocks, which nobody need freeze, are cut anew in the same way
+(`vfs.recut`): all cuts of them that no block has are copied, and they end when nothing leads to them any more.
 """
 
 import logging
@@ -18,7 +19,6 @@ from cloud_tier.block_id import block_id
 from cloud_tier.chunker import ChunkerParameters, Cutter
 from cloud_tier.packer import Lane, lane_of
 from vfs.contents import Contents
-from vfs.epochs import Epochs
 from vfs.repoint import Target, join, repoint
 from vfs.seal_plan import Cut, Run, cuts_of, left_over
 
@@ -49,22 +49,22 @@ class Planned(NamedTuple):
 
 
 class SealPass:
-    """`find` gives an OPEN block that may be sealed, by its number; `damaged`: those that may not."""
+    """`find` gives a block that may be in a pass, by its number, as the object that the pass was given as long as it is
+    the same; `damaged`: OPEN ones that may not be sealed.
+    """
 
     def __init__(
         self,
         cache: Cache,
         contents: Contents,
-        epochs: Epochs,
         names: Names,
         find: Callable[[int], Block | None],
         damaged: set[int],
     ) -> None:
         self._cache = cache
         self._contents = contents
-        self._epochs = epochs
         self._names = names
-        self._open_block = find
+        self._find = find
         self._damaged = damaged
         self._thread = trio.CapacityLimiter(1)
 
@@ -88,12 +88,13 @@ class SealPass:
             lengths, ids = self._name(run, data)
         else:
             lengths, ids = await trio.to_thread.run_sync(self._name, run, data, limiter=self._thread)
+        lane = lane_of(run.length) if run.sources[0].block.block_id is None else Lane.BULK
         done = 0
         for cut in cuts_of(run, lengths, ids):
             copy = None
-            if not self._can_lie(cut) and (cut.block_id is None or self._cache.seals.find(cut.block_id) is None):
+            if not self._can_lie(cut) and self._known(cut) is None:
                 copy = await self._copy(cut, memoryview(data)[done : done + cut.length])
-            planned.append(Planned(cut, copy, lane_of(run.length)))
+            planned.append(Planned(cut, copy, lane))
             done += cut.length
 
     async def _read(self, run: Run) -> bytes | bytearray:
@@ -128,7 +129,13 @@ class SealPass:
 
     def _can_lie(self, cut: Cut) -> bool:
         block, offset, length = cut.sources[0]
-        return cut.block_id is not None and len(cut.sources) == 1 and can_lie(block, offset, offset + length)
+        is_open = cut.block_id is not None and len(cut.sources) == 1 and block.block_id is None
+        return is_open and can_lie(block, offset, offset + length)
+
+    def _known(self, cut: Cut) -> int | None:
+        """The SEALED block that has these bytes, if there is one that nobody suspects (T20)."""
+        number = self._cache.seals.find(cut.block_id) if cut.block_id is not None else None
+        return None if number in self._cache.suspects else number
 
     async def _copy(self, cut: Cut, data: memoryview) -> Block:
         sources = [source.block for source in cut.sources]
@@ -147,9 +154,9 @@ class SealPass:
     def _commit(self, blocks: dict[int, Block], runs: Sequence[Run], planned: Sequence[Planned]) -> None:
         cache, database = self._cache, self._cache.database
         cache.cuts.flush_rows()
-        alive = {number for number, block in blocks.items() if self._open_block(number) is block}
+        alive = {number for number, block in blocks.items() if self._find(number) is block}
         for cut, copy, _ in planned:
-            if copy is None and not self._can_lie(cut) and cache.seals.find(cut.block_id or b"") is None:
+            if copy is None and not self._can_lie(cut) and self._known(cut) is None:
                 raise Outrun
         self._require_coverage(blocks, alive, planned)
         kept = [self._settle_copy(one, alive) for one in planned]
@@ -161,21 +168,25 @@ class SealPass:
                 if parts[number] and parts[number][0].number == number:
                     continue  # sealed as a whole
                 touched |= repoint(database, number, sorted(targets[number]))
-                cache.seals.divide(blocks[number], sorted(parts[number], key=lambda part: part.start))
+                if blocks[number].block_id is None:
+                    cache.seals.divide(blocks[number], sorted(parts[number], key=lambda part: part.start))
             for run in runs:
                 if len(run.sources) > 1:
-                    join(database, run.content, run.start, run.start + run.length, self._epochs.newest_kept)
+                    join(database, run.content, run.start, run.start + run.length)
         self._contents.forget_windows(touched)
         # What led to a part of a frozen block may have gone meanwhile: whoever is not needed goes at the flush.
+        # So do SEALED ones that were cut anew, unless a cut of them is what they were.
         self._contents.release(target.block for found in targets.values() for target in found)
+        self._contents.release(number for number in alive if blocks[number].block_id is not None)
         cache.cuts.log(with_tallies=False)
 
     def _require_coverage(self, blocks: dict[int, Block], alive: set[int], planned: Sequence[Planned]) -> None:
-        """Raise Outrun if an extent leads to bytes of these blocks that no cut has. A defect of the plan."""
+        """Raise Outrun if an extent leads to bytes of these blocks that no cut has."""
         sources = [source for one in planned for source in one.cut.sources]
         for block, _, _ in left_over(self._cache.database, [blocks[number] for number in alive], sources):
-            log.error("block %d cannot be sealed: the plan for it is not complete; it stays as it is", block.number)
-            self._damaged.add(block.number)
+            if block.block_id is None:  # nobody can have begun to need more of it: a defect of the plan
+                log.error("block %d cannot be sealed: the plan for it is not complete; it stays as it is", block.number)
+                self._damaged.add(block.number)
             raise Outrun
 
     def _settle_copy(self, one: Planned, alive: set[int]) -> Planned | None:

@@ -1,7 +1,6 @@
 """Sealing: what has come to rest gets a name by its content, so that it can be deduplicated, packed and sent.
 
-A file is due when nobody has written to it for `quiet_s`, or when its first unsealed write is `old_s` ago, so that a
-file that is never quiet reaches the store as well. One pass takes some due files through these steps:
+Which file is due when stands in `vfs.resting`. One pass takes some due files through these steps:
 
     step                                       died here, or failed → what is left
     1 freeze their OPEN blocks: whoever        nothing: frozen is a word in memory
@@ -29,7 +28,6 @@ from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
 from vfs.contents import Contents
-from vfs.epochs import Epochs
 from vfs.resting import Resting
 from vfs.seal_pass import Names, Outrun, SealPass
 from vfs.seal_plan import Run, left_over, runs_of
@@ -47,6 +45,9 @@ _OPEN_EXTENTS = (
     "SELECT e.start, e.length, e.block, e.offset FROM extents e JOIN blocks b USING (block)"
     " WHERE e.content = ? AND b.block_id IS NULL ORDER BY e.start LIMIT ?"
 )
+_HAS_SEALED = (
+    "SELECT 1 FROM extents e JOIN blocks b USING (block) WHERE e.content = ? AND b.block_id IS NOT NULL LIMIT 1"
+)
 _OPEN_BLOCKS = "SELECT block FROM blocks WHERE block_id IS NULL AND block > ? ORDER BY block LIMIT ?"
 _CONTENT_OF = "SELECT content FROM extents WHERE block = ? LIMIT 1"
 MOST_EXTENTS = 4000  # of one file in one pass
@@ -59,7 +60,6 @@ class Sealing:
         self,
         cache: Cache,
         contents: Contents,
-        epochs: Epochs,
         names: Names,
         resting: Resting,
     ) -> None:
@@ -68,7 +68,7 @@ class Sealing:
         self.found_damage: Callable[[BytesDamaged], Awaitable[None]]
         """Awaited when a page is not what was written; its block stays OPEN and is not sent."""
         self._cache = cache
-        self._pass = SealPass(cache, contents, epochs, names, self._open_block, self.damaged)
+        self._pass = SealPass(cache, contents, names, self._open_block, self.damaged)
         self._thread = trio.CapacityLimiter(1)
         self._busy = trio.Lock()
 
@@ -179,6 +179,8 @@ class Sealing:
                 block.is_frozen = False
 
     def _runs_of(self, content: int, taken: set[int]) -> list[Run]:
+        if content > 0 and self._cache.database.row(_HAS_SEALED, (content,)) is not None:
+            self.resting.cooling.written(content, trio.current_time())
         rows = self._cache.database.rows(_OPEN_EXTENTS, (content, MOST_EXTENTS)) if content > 0 else []
         extents = [
             (start, length, block, offset)

@@ -37,11 +37,13 @@ def test_every_key_is_read() -> None:
     config = parse_config(
         '[drive]\nsize = "1 TiB"\n[cache]\nbudget = "64 GiB"\n'
         '[cuts]\nperiod_s = 2\nmax_rows = 10\nmax_dirty_bytes = 4096\n[log]\nlevel = "debug"\n'
+        "[seal]\nquiet_s = 1\nold_s = 30\ncooled_s = 7200\n"
     )
     assert config.drive.size_bytes == 2**40
     assert config.cache.budget == Budget(size_bytes=64 * 2**30)
     assert (config.cuts.period_s, config.cuts.max_rows, config.cuts.max_dirty_bytes) == (2.0, 10, 4096)
     assert config.log.level == "debug"
+    assert (config.seal.quiet_s, config.seal.old_s, config.seal.cooled_s) == (1.0, 30.0, 7200.0)
 
 
 def test_limits_of_the_line_follow_the_hours_of_the_office() -> None:
@@ -78,7 +80,7 @@ def test_what_is_no_size(text: object) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, mount, log")),
+        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, seal, mount, log")),
         ("[cuts]\nperiod = 5\n", ("[cuts] period", "period_s, max_rows, max_dirty_bytes")),
         ("[cuts]\nperiod_s = 0\n", ("[cuts] period_s = 0", "0.1 to 60")),
         ("[cuts]\nperiod_s = true\n", ("True", "0.1 to 60")),
@@ -94,6 +96,7 @@ def test_what_is_no_size(text: object) -> None:
         ('[store]\nup = "1 KiB"\n', ("'1 KiB'", "16 KiB")),
         ('[store]\nrules = [{up = "1 MiB"}]\n', ("[store] rules", "mon-fri 8-18")),
         ('[store]\nrules = [{when = "someday", up = "1 MiB"}]\n', ("someday", "mon-fri 8-18")),
+        ("[seal]\ncooled_s = 1\n", ("cooled_s = 1", "60 to 604800")),
         ("drive = 3\n", ("[drive]",)),
         ("[drive\n", ("TOML",)),
     ],

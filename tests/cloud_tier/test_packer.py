@@ -1,10 +1,23 @@
 """When packs are closed, and whose turn it is."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from kit.fake_clock import FakeClock
 
 from cloud_tier.packer import FRESH_TURNS, Lane, Packer, lane_of
 
 MIB = 1 << 20
+
+
+class StoppedClock(FakeClock):
+    """Shows one moment, exactly."""
+
+    def __init__(self, moment: float) -> None:
+        super().__init__()
+        self.moment = moment
+
+    def monotonic_s(self) -> float:
+        return self.moment
 
 
 def taken(packer: Packer[str], count: int = 100) -> list[str]:
@@ -38,6 +51,17 @@ def test_a_pack_closes_five_seconds_after_its_first_block() -> None:
     packer.closed(Lane.BULK)
     packer.closed(Lane.FRESH)
     assert packer.next_due_s() is None
+
+
+@given(st.floats(0, 1e7), st.floats(0, 10))
+def test_a_pack_is_due_at_the_moment_that_was_told(begun: float, age_s: float) -> None:
+    clock = StoppedClock(begun)
+    packer = Packer[str](clock, age_s=age_s)
+    packer.added(Lane.FRESH, 100)
+    due = packer.next_due_s()
+    assert due is not None
+    clock.moment = due
+    assert packer.due() == [Lane.FRESH], "or whoever waits for it would ask again without end"
 
 
 def test_fresh_work_overtakes_bulk() -> None:

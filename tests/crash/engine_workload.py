@@ -164,7 +164,7 @@ class Worker:
 
     async def _step(self, nursery: trio.Nursery) -> None:
         size = self._chance.choice(SIZES)
-        match self._chance.choices(range(21), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 3, 4, 3, 3, 3))[0]:
+        match self._chance.choices(range(22), (8, 8, 6, 5, 3, 4, 3, 3, 3, 2, 2, 2, 6, 3, 2, 4, 3, 4, 3, 3, 3, 3))[0]:
             case 0:
                 await self._write_new(size)
             case 1:
@@ -211,6 +211,18 @@ class Worker:
                 await self._waiting(self._evict())
             case 20:
                 await self._waiting(self._tidy_up())
+            case 21:
+                await self._recut()
+
+    async def _recut(self) -> None:
+        """Small changes of a file, each sealed for itself, then all that is ragged is cut anew."""
+        path = self._some_path()
+        for _ in range(self._chance.randint(2, 6)):
+            length = len(self.now.contents[self.now.files[path]]) if path in self.now.files else 0
+            if path is not None and length > 100:
+                await self._put(path, self._chance.randrange(length - 100), self._bytes(100))
+            await self._waiting(self._built.seal())
+        await self._waiting(self._built.recut())
 
     async def _evict(self) -> None:
         """Let everything go that may, and read some of it."""

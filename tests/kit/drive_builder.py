@@ -263,6 +263,15 @@ class DriveBuilder:
         while await self.drive.sealing.seal_due(float("inf")):
             pass
 
+    async def recut(self) -> None:
+        """Cut anew what is worth it in files that were changed since they were sealed, cooled or not."""
+        sealing, recut = self.drive.sealing, self.drive.recut
+        assert sealing is not None
+        assert recut is not None
+        while (content := sealing.resting.cooling.take_due(float("inf"))) is not None:
+            async for stretch in recut.stretches_of(content):
+                await recut.recut(content, stretch)
+
     async def truncate(self, path: str, size: int) -> None:
         await self.drive.files.truncate(self.inode(path), size, self.caller.actor_id)
 

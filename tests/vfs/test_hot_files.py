@@ -1,0 +1,37 @@
+"""A file that is changed all the time: the store gets what was changed, in few objects; order comes when it cools."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit.hot_file import DATABASE, MACHINE, MIB, HotFile, Pattern, SeenStore, hot_drive
+from kit.inline_threads import inline_threads
+from trio.testing import MockClock
+
+
+@pytest.fixture
+def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
+    """Time passes when everybody waits. A test must name it as a parameter."""
+    with inline_threads():
+        yield autojump_clock
+
+
+@pytest.mark.parametrize("pattern", [DATABASE, MACHINE], ids=lambda pattern: pattern.name)
+async def test_changes_send_little_more_than_what_was_changed(
+    virtual_time: MockClock, tmp_path: Path, pattern: Pattern
+) -> None:
+    store = SeenStore()
+    async with hot_drive(tmp_path / "state", store) as built:
+        file = HotFile(built, store, size_bytes=12 * MIB, pattern=pattern, seed=1)
+        await file.fill()
+        busy = await file.work(minutes=15)
+        assert busy.ratio < 1.2
+        assert busy.objects < 15 * 4, "one for each time that something is old, and no more"
+        ragged = file.layout()
+        rest = await file.rest(minutes=70)
+        assert (busy.sent_bytes + rest.sent_bytes) / busy.changed_bytes < 2.5
+        ordered = file.layout()
+        assert ordered.extents < ragged.extents * 0.8
+        assert ordered.records < ragged.records
+        assert store.got_bytes == 0
+        assert await file.is_right()

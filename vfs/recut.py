@@ -1,0 +1,197 @@
+"""Cutting anew: what an hour of small changes left of a file is put in order once the file has cooled.
+
+Which file, and when, is the table's in `vfs.resting`; which parts of it, and whether it is worth it, is
+`vfs.recut_plan`'s. A stretch then goes the way of every sealing, through `SealPass`: its bytes are read, cut, named and
+copied to new places while others go on, and in one turn of the loop everything that led to its old blocks, live or
+past, leads to equal bytes in new ones. Old blocks that nobody needs any more die. Whatever happens before that turn has
+changed nothing; a stretch that was written meanwhile is planned anew when the file has cooled again.
+
+Only bytes that lie here are read: nothing is ever fetched for this. New blocks travel in the lane of bulk, and the next
+stretch waits while there is much to be sent, or little room.
+
+A file that was hot in a life before is found by a survey of the rows, at the start and once a day.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import trio
+
+from cachefs.blocks import Block
+from cachefs.cache import Cache
+from cachefs.errors import BytesDamaged, NotHere, StorageFull, UnknownBlock
+from vfs.contents import Contents
+from vfs.recut_plan import Change, Lying, Stretch, stretches
+from vfs.resting import Cooling
+from vfs.seal_pass import Names, Outrun, SealPass
+from vfs.seal_plan import Run, Source, left_over
+
+log = logging.getLogger(__name__)
+
+SURVEY_S = 86_400.0
+SURVEYED = 200  # contents in one query
+LEAST_EXTENTS = 8  # of a file that a survey finds
+STEP_EXTENTS = 1000  # in one turn of the loop
+MOST_UNSENT_BYTES = 64 << 20
+REST_S = 0.01  # after a stretch, for whoever waits for the loop
+LOOK_S = 1.0  # whether there is room by now
+RETRY_S = 60.0
+
+_SURVEY = "SELECT content FROM extents WHERE content > ? GROUP BY content HAVING count(*) >= ? ORDER BY content LIMIT ?"
+_EXTENTS = "SELECT start, length, block, offset FROM extents WHERE content = ? AND start >= ? ORDER BY start LIMIT ?"
+_SHARED = (
+    "SELECT EXISTS (SELECT 1 FROM extents WHERE block = ?1 AND content != ?2)"
+    " OR EXISTS (SELECT 1 FROM extents_history WHERE block = ?1 AND content != ?2)"
+)
+_GONE = "SELECT 1 FROM gone_contents WHERE content = ?"
+
+
+class Recut:
+    """The task that puts cooled files in order."""
+
+    def __init__(self, cache: Cache, contents: Contents, names: Names, cooling: Cooling) -> None:
+        self.recut_bytes = 0
+        """Of stretches that were cut anew since the start."""
+        self._cache = cache
+        self._contents = contents
+        self._names = names
+        self._cooling = cooling
+        self._thread = trio.CapacityLimiter(1)
+
+    async def run(self) -> None:
+        """Put in order what has cooled, for ever."""
+        survey_at = trio.current_time()
+        while True:
+            now = trio.current_time()
+            if now >= survey_at:
+                await self.survey()
+                survey_at = now + SURVEY_S
+            content = self._cooling.take_due(now)
+            if content is None:
+                await trio.sleep_until(min(survey_at, self._cooling.next_due(now)))
+                continue
+            try:
+                async for stretch in self.stretches_of(content):
+                    await self._wait_for_room()
+                    if content in self._cooling:  # somebody writes to it again
+                        break
+                    await self.recut(content, stretch)
+            except (OSError, StorageFull) as error:
+                log.warning("a file could not be cut anew, and will be later: %s", error)
+                self._cooling.written(content, now)
+                await trio.sleep(RETRY_S)
+
+    async def _wait_for_room(self) -> None:
+        await trio.sleep(REST_S)
+        while self._cache.catalog.unsent_bytes > MOST_UNSENT_BYTES or self._cache.budget.is_short():  # noqa: ASYNC110
+            await trio.sleep(LOOK_S)
+
+    async def survey(self) -> None:
+        """Find files of many extents that nobody announced: they were hot in a life before."""
+        last = 0
+        while found := await trio.to_thread.run_sync(self._surveyed, last, limiter=self._thread):
+            for content in found:
+                if content not in self._cooling:
+                    self._cooling.written(content, trio.current_time())
+            last = found[-1]
+
+    def _surveyed(self, last: int) -> list[int]:
+        reader = self._cache.database.reader()
+        try:
+            return [row[0] for row in reader.execute(_SURVEY, (last, LEAST_EXTENTS, SURVEYED))]
+        finally:
+            reader.close()
+
+    # --- one file ---
+
+    async def stretches_of(self, content: int) -> AsyncIterator[Stretch]:
+        """What of the file is worth to be cut anew, looked for as far as one asks. Rows may have changed by then."""
+        position = 0
+        while True:
+            extents = self._lying(content, position)
+            found = list(stretches(extents, self._names.chunker.least_bytes, self._may_move(content)))
+            is_all = len(extents) < STEP_EXTENTS
+            position = extents[-1].start + extents[-1].length if extents else 0
+            if not is_all and len(found) > 1 and found[-1][-1] is extents[-1]:
+                position = found.pop()[0].start  # it may go on behind what was looked at
+            for stretch in found:
+                if self._change(stretch).is_worth_it():
+                    yield stretch
+            if is_all:
+                return
+            await trio.lowlevel.checkpoint()
+
+    def _lying(self, content: int, position: int) -> list[Lying]:
+        self._cache.cuts.flush_rows()
+        if self._cache.database.row(_GONE, (content,)) is not None:
+            return []
+        rows = self._cache.database.rows(_EXTENTS, (content, position, STEP_EXTENTS))
+        get = self._cache.blocks.get
+        return [Lying(start, length, get(block), offset) for start, length, block, offset in rows]
+
+    def _may_move(self, content: int) -> Callable[[Block], bool]:
+        asked: dict[int, bool] = {}
+
+        def may_move(block: Block) -> bool:
+            if block.number not in asked:
+                is_here = block.block_id is not None and block.is_held and block.doubted is None
+                is_good = is_here and block.number not in self._cache.suspects
+                asked[block.number] = is_good and not self._cache.database.row(_SHARED, (block.number, content))[0]
+            return asked[block.number]
+
+        return may_move
+
+    def _change(self, stretch: Stretch) -> Change:
+        """What it would bring to cut the stretch anew, if nothing of it is known."""
+        blocks = blocks_of(stretch)
+        left = left_over(self._cache.database, blocks.values(), sources_of(stretch))
+        locations = (self._cache.catalog.find(number) for number in blocks)
+        records = {number if place is None else place[:2] for number, place in zip(blocks, locations, strict=True)}
+        sent = sum(extent.length for extent in stretch) + sum(source.length for source in left)
+        cuts = -(-sent // self._names.chunker.average_bytes)
+        held = sum(block.length for block in blocks.values())
+        return Change(held, sent, len(records) - cuts, len(stretch) - cuts)
+
+    async def recut(self, content: int, stretch: Stretch) -> bool:
+        """Cut a stretch anew. False if somebody was quicker. Raises OSError, StorageFull before anything changed."""
+        lease = self._cache.segments.free_queue.lease()
+        try:
+            # They may have been evicted, or fetched to another place, since the stretch was found.
+            stretch = [extent._replace(block=self._cache.blocks.get(extent.block.number)) for extent in stretch]
+            blocks = blocks_of(stretch)
+            if not all(block.is_held for block in blocks.values()):
+                return False
+            self._cache.budget.admit(sum(extent.length for extent in stretch))
+            runs = [Run(content, stretch[0].start, sources_of(stretch), is_whole=True)]
+            left = left_over(self._cache.database, blocks.values(), runs[0].sources)
+            runs += [Run(0, 0, [source], is_whole=True) for source in left]
+            one_pass = SealPass(
+                self._cache, self._contents, self._names, lambda number: self._same(blocks[number]), set()
+            )
+            await one_pass.seal(blocks, runs)
+        except (UnknownBlock, Outrun, BytesDamaged, NotHere) as error:
+            log.info("a part of a file was not cut anew: %s", error)
+            return False
+        finally:
+            self._cache.segments.free_queue.release(lease)
+        self.recut_bytes += runs[0].length
+        return True
+
+    def _same(self, block: Block) -> Block | None:
+        """The block, as long as it is there."""
+        with suppress(UnknownBlock):
+            found = self._cache.blocks.get(block.number)
+            if found.block_id == block.block_id:
+                return block
+        return None
+
+
+def blocks_of(stretch: Stretch) -> dict[int, Block]:
+    """The blocks that it lies in, by number."""
+    return {extent.block.number: extent.block for extent in stretch}
+
+
+def sources_of(stretch: Stretch) -> list[Source]:
+    """The same bytes, as a run has them."""
+    return [Source(extent.block, extent.offset, extent.length) for extent in stretch]
