@@ -78,7 +78,8 @@ def main() -> None:
     head = (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores; a file of {options.size_mib} MiB,"
         f" {options.minutes} minutes{', a snapshot every five' if options.snapshots else ''}, seed 1.\n\n"
-        "| pattern | changed | sent ÷ changed | with what cooling and merging sent | objects | extents | records | processor |\n"
+        "| pattern | changed | sent ÷ changed | with what cooling and merging sent"
+        " | objects | extents | records | processor |\n"
         "|---|---|---|---|---|---|---|---|"
     )
     rows, is_met = [], True
