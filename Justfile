@@ -5,7 +5,7 @@ set positional-arguments
 
 python := ".venv/bin/python"
 # Folders that need a mount or more than a minute; each has a recipe of its own.
-slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour"
+slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults"
 
 # What `./just` alone does: list the recipes.
 [private]
@@ -51,6 +51,10 @@ crash *args:
 # A hundred power losses under SQLite, git and others (about ten minutes, as root); --rounds N, --seed N, --careless WHAT
 power-loss *args:
     {{ python }} tests/crash/power_rounds.py "$@"
+
+# A drive at work over an S3 store that fails one request in ten, an hour for each of 3 seeds; --seconds N, --seeds N
+faults *args:
+    {{ python }} tests/faults/fault_rounds.py "$@"
 
 # fsx, fio-verify and stress, one after another (about three quarters of an hour)
 torture: fsx fio-verify stress

@@ -202,8 +202,10 @@ class Fetching:
         spans = [Span(place.offset, place.length) for place in places]
         try:
             plain = await self._fetcher.records(pack.pack_id, pack.generation, pack.fence, spans)
-        except (ObjectMissing, RangeBeyondEnd, SealedError) as error:  # about this pack; the store is there
+        except SealedError as error:
             raise CloudDamaged(str(error)) from error
+        except (ObjectMissing, RangeBeyondEnd) as error:  # about this pack; the store is there
+            raise CloudDamaged(f"{error.happened}: {error.detail}") from error
         except StoreError as error:
             if str(error) != str(self.trouble):
                 log.warning("%s", error)

@@ -1,14 +1,13 @@
 """A restart does not forget what is in use, and nothing depends on that."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 from kit.cloud_drive import CloudDrive
 from kit.fake_clock import FakeClock
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.evicting import SAVE_S
@@ -18,13 +17,6 @@ from cachefs.tier import RECENCY
 FILES = [f"{number}" for number in range(20)]
 IN_USE = FILES[:5]
 BYTES = 700  # one block each
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ KEYS = drive_keys()
 
 
 class CloudDrive(DriveBuilder):
-    """`through` is what the drive uses of the store, if not the store itself."""
+    """`through` is what the drive uses of the store, if not the store itself; `prompt`: for what somebody waits for."""
 
     def __init__(
         self,
@@ -38,11 +38,12 @@ class CloudDrive(DriveBuilder):
         through: ObjectStore | None = None,
         *,
         margins: Margins = Margins(),  # noqa: B008  (frozen)
+        prompt: ObjectStore | None = None,
         **options: Any,
     ) -> None:
         self.store = FaultyStore(MemoryStore())
         names = Names(KEYS.block_key, SMALL_CUTS.chunker)
-        cloud = Cloud(through or self.store, lambda: KEYS, margins=margins)
+        cloud = Cloud(through or self.store, lambda: KEYS, prompt=prompt, margins=margins)
         super().__init__(state, names=names, cloud=cloud, **options)
 
     @property

@@ -81,6 +81,10 @@ class FaultyStore:
         self._by_chance.clear()
         self.is_offline = False
 
+    def met(self) -> set[What]:
+        """What has happened so far to any call by chance."""
+        return {fault.what for _, fault in self._by_chance if fault.hits}
+
     def assert_all_hit(self) -> None:
         """Every planned fault came true."""
         missed = [fault for fault in self.faults if not fault.hits]
