@@ -33,6 +33,8 @@ from kit.fault_line import FaultLine, Report, fault_line
 from kit.mounted import CommandFailed, DriveFailed, MountedDrive, await_true
 from kit.s3_servers import BUCKET, S3Server, credentials, rclone
 
+from appliance.control.protocol import ControlProblem
+
 BACK_S = 30.0
 TWICE_WRONG = "hybrid-drive scrub tells which files need it"
 """What the drive rightly says of a pack when it was lied to about it two times in a row."""
@@ -82,7 +84,7 @@ def run_round(
             back_s = time.monotonic() - healed_at
             wrong = [] if back_s <= BACK_S else [f"back only after {back_s:.1f} s"]
             wrong += _look_at_all(drive, office)
-        except (WrongBytes, DriveFailed, CommandFailed, OSError) as error:
+        except (WrongBytes, DriveFailed, CommandFailed, ControlProblem, OSError) as error:
             worked_s = time.monotonic() - begun
             wrong = [f"{type(error).__name__}: {error}\n{drive.log_tail()}"]
         report = line.report()

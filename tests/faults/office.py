@@ -13,9 +13,13 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from kit.mounted import CommandFailed, MountedDrive
+from kit.mounted import MountedDrive
 
-OFFLINE = 14  # exit code
+from appliance.commands.waiting import Patience, wait_for_task
+from appliance.control.client import ControlClient
+from appliance.control.protocol import ControlProblem
+
+NOT_IN_TIME = ("unanswered", "offline")
 FEWEST, MOST = 8, 40  # files
 LARGEST_BYTES = 1 << 20
 FLUSH_S = 3.0
@@ -33,6 +37,7 @@ class Office:
         self.done: Counter[str] = Counter()
         """Steps by name; `refused` are reads that failed because the store did."""
         self._drive = drive
+        self._core = ControlClient(drive.state / "run" / "control.sock")  # a command takes a second to start
         self._chance = random.Random(seed)
         self._made = 0
 
@@ -127,7 +132,7 @@ class Office:
 
     def drop(self) -> None:
         """What the store has leaves this machine, but for what the kernel holds."""
-        self._drive.cli("cache", "drop")
+        self._core.drop()
 
     def forget(self, name: str) -> None:
         """The kernel forgets the file's bytes."""
@@ -139,9 +144,9 @@ class Office:
     def flush(self, most_s: float) -> bool:
         """Whether everything is in the store, within so many seconds."""
         try:
-            self._drive.run_command("flush", "--timeout", f"{most_s:g}")
-        except CommandFailed as failure:
-            if failure.code != OFFLINE and "Not done within" not in failure.stderr:
+            wait_for_task(self._core, self._core.flush(), Patience(most_s, is_silent=True))
+        except ControlProblem as failure:
+            if failure.problem.code not in NOT_IN_TIME:
                 raise
             return False
         return True
