@@ -21,22 +21,27 @@
     │   ├── PackDamaged          header, index or end of a pack are not what was written
     │   ├── RecordDamaged        a record of a pack is not what was written, or lies in the wrong place
     │   └── EncodingFailed       what was just encoded does not decode to what went in: it must not be stored
-    └── KeysError                the drive's keys cannot be had, or changed, in this way
-        ├── WrongPassphrase      no wrap opens with it
-        ├── WrapRevoked          it did open the drive once
-        ├── WrongKit             the kit is sound and belongs to another drive
-        ├── KitDamaged           the kit was mistyped or is not whole; `where` names the group
-        ├── RingDamaged          the key ring is not what a holder of the keys wrote
-        ├── RingRolledBack       the key ring is older than the one seen before, or does not continue it
-        ├── NoSuchWrap           no wrap has this number
-        ├── LastWrap             nobody could open the drive any more
-        └── KeyFileRefused       the key file is missing, damaged, or readable by others
+    ├── KeysError                the drive's keys cannot be had, or changed, in this way
+    │   ├── WrongPassphrase      no wrap opens with it
+    │   ├── WrapRevoked          it did open the drive once
+    │   ├── WrongKit             the kit is sound and belongs to another drive
+    │   ├── KitDamaged           the kit was mistyped or is not whole; `where` names the group
+    │   ├── RingDamaged          the key ring is not what a holder of the keys wrote
+    │   ├── RingRolledBack       the key ring is older than the one seen before, or does not continue it
+    │   ├── NoSuchWrap           no wrap has this number
+    │   ├── LastWrap             nobody could open the drive any more
+    │   └── KeyFileRefused       the key file is missing, damaged, or readable by others
+    └── LeaseError               the right to write to the store is not ours
+        ├── LeaseHeld            another machine has it; it may be taken over, by its number
+        ├── LeaseLost            another machine has taken it over
+        └── LeaseDamaged         a claim to it is not what a holder of the keys wrote
 
 `is_retryable` says whether the same call to a store may succeed when it is made again, unchanged, a little later.
 Everything else wants a person, or a decision of the caller. What may be made twice, and what a failed call may have
 done all the same, stands in `cloud_tier.object_store`.
 """
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
 
@@ -243,3 +248,37 @@ class LastWrap(KeysError):
 
 class KeyFileRefused(KeysError):
     """The key file cannot be used."""
+
+
+class LeaseError(CloudError):
+    """The right to write to the store is not ours."""
+
+
+class LeaseHeld(LeaseError):
+    """Another machine has claimed the drive. `fence` is the number that a takeover has to name."""
+
+    def __init__(self, machine: str, claimed_ns: int, fence: int) -> None:
+        super().__init__(
+            f"the drive belongs to the machine {machine} since {_instant(claimed_ns)} (lease {fence}); as long as that "
+            f"may be running, nothing is sent from here"
+        )
+        self.machine, self.claimed_ns, self.fence = machine, claimed_ns, fence
+
+
+class LeaseLost(LeaseError):
+    """Another machine has taken the drive over, which this one had."""
+
+    def __init__(self, machine: str, claimed_ns: int, fence: int) -> None:
+        super().__init__(
+            f"the machine {machine} has taken this drive over on {_instant(claimed_ns)} (lease {fence}); what was not "
+            f"sent by then stays on this machine, and nothing more is sent or deleted from here"
+        )
+        self.machine, self.claimed_ns, self.fence = machine, claimed_ns, fence
+
+
+class LeaseDamaged(LeaseError):
+    """An object of the chain of claims does not prove what it should: nobody is believed to have taken over by it."""
+
+
+def _instant(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%d at %H:%M UTC")

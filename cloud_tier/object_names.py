@@ -3,6 +3,7 @@
     drive                                      the header: which drive this is
     keys/NNNNNN                                key rings
     lease/NNNNNN                               claims of the one writer
+    lease/NNNNNN-CLAIM                         bids for it, in a store that cannot create-only; 32 hexadecimal digits
     packs/FENCE/XX/SALT                        XX: the first two digits of the salt, so that no folder gets too long
     log/FENCE/FIRST-LAST-SALT                  log entries FIRST to LAST
     checkpoints/FENCE/NUMBER-SALT              all metadata, as of log entry NUMBER
@@ -50,6 +51,17 @@ class LeaseName:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseBidName:
+    """A bid for the claim of this number."""
+
+    fence: int
+    claim_id: bytes
+
+    def __str__(self) -> str:
+        return f"{LEASES}{_digits(self.fence, 6)}-{self.claim_id.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
 class PackName:
     """A pack."""
 
@@ -86,7 +98,7 @@ class CheckpointName:
         return f"{CHECKPOINTS}{_digits(self.fence, 6)}/{_digits(self.position, 12)}-{self.salt.hex()}"
 
 
-ObjectName = KeysName | LeaseName | PackName | LogName | CheckpointName
+ObjectName = KeysName | LeaseName | LeaseBidName | PackName | LogName | CheckpointName
 
 
 def parse_name(name: str) -> ObjectName | None:
@@ -95,6 +107,8 @@ def parse_name(name: str) -> ObjectName | None:
         return KeysName(int(found[1]))
     if found := re.fullmatch(LEASES + _SIX, name):
         return LeaseName(int(found[1]))
+    if found := re.fullmatch(f"{LEASES}{_SIX}-([0-9a-f]{{32}})", name):
+        return LeaseBidName(int(found[1]), bytes.fromhex(found[2]))
     if (found := re.fullmatch(f"{PACKS}{_SIX}/([0-9a-f]{{2}})/{_SALT}", name)) and found[3].startswith(found[2]):
         return PackName(int(found[1]), PackId(bytes.fromhex(found[3])))
     if found := re.fullmatch(f"{LOG}{_SIX}/{_TWELVE}-{_TWELVE}-{_SALT}", name):

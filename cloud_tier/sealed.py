@@ -41,6 +41,7 @@ class Kind(IntEnum):
     PACK = 1
     LOG_ENTRY = 2
     CHECKPOINT = 3
+    LEASE = 4
 
 
 class Part(IntEnum):

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_tier.object_names import CheckpointName, KeysName, LeaseName, LogName, ObjectName, PackName, parse_name
+from cloud_tier.object_names import (
+    CheckpointName,
+    KeysName,
+    LeaseBidName,
+    LeaseName,
+    LogName,
+    ObjectName,
+    PackName,
+    parse_name,
+)
 from cloud_tier.object_store import check_name
 from cloud_tier.pack import PackId
 
@@ -14,6 +23,7 @@ salts = st.binary(min_size=32, max_size=32)
 names = st.one_of(
     st.builds(KeysName, sixes),
     st.builds(LeaseName, sixes),
+    st.builds(LeaseBidName, sixes, st.binary(min_size=16, max_size=16)),
     st.builds(PackName, sixes, salts.map(PackId)),
     st.builds(LogName, sixes, twelves, twelves, salts),
     st.builds(CheckpointName, sixes, twelves, salts),
