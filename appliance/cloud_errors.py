@@ -26,6 +26,8 @@ _CODES: tuple[tuple[type[errors.CloudError], str], ...] = (
     (errors.LastWrap, "refused"),
     (errors.NoSuchWrap, "not_found"),
     (errors.KeysError, "locked"),
+    (errors.LeaseDamaged, "damaged"),
+    (errors.LeaseError, "store_refused"),
 )
 
 

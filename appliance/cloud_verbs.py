@@ -10,6 +10,7 @@ from itertools import groupby
 
 import trio
 
+from appliance.cloud_errors import sentence_of
 from appliance.cloud_status import cloud_status
 from appliance.control.protocol import Dropped, Pinned, Pins, ServiceError, Task
 from appliance.figures import size_text
@@ -56,6 +57,8 @@ class CloudVerbs:
 
     async def flush(self) -> Task:
         tier = self._tier()
+        if self._link.leasing.lost is not None:
+            raise ServiceError("store_refused", sentence_of(self._link.leasing.lost))
         work = self._tasks.begin("flush")
         before = tier.uploader.statistics().plain_bytes
 

@@ -25,6 +25,7 @@ from appliance.control.server import serve_control
 from appliance.errors import NoFuse
 from appliance.exit_codes import ExitCode
 from appliance.keys import Keys
+from appliance.leasing import Leasing
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
@@ -52,8 +53,17 @@ def run_core(state: Path, mount: Path, config: Config, keys: Keys) -> int:
 async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> int:
     check_fuse()
     with trio.open_signal_receiver(*STOPPING) as signals:
-        link = StoreLink.to(store_url(places, config), config, SystemClock(), keys)
-        cloud = Cloud(link.store, lambda: keys.held, may_send=link.followed, prompt=link.prompt)
+        leasing = Leasing(places, keys, SystemClock())
+        link = StoreLink.to(store_url(places, config), config, SystemClock(), keys, leasing)
+        cloud = Cloud(
+            link.store,
+            lambda: keys.held,
+            leasing.fence,
+            link.followed,
+            link.prompt,
+            right=lambda: leasing.right(link.store),
+            is_fenced=leasing.is_fenced,
+        )
         drive = await open_drive(places.state, config, keys.names, cloud)
         favour_loop()
         try:
@@ -91,6 +101,11 @@ def favour_loop() -> None:
 
 async def _serve(mount: Mount, link: StoreLink, places: StatePlaces, signals: AsyncIterator[int]) -> int:
     code = 0
+
+    def only_read(reason: str) -> None:
+        mount.operations.read_only_reason = reason
+
+    link.leasing.tell(only_read)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_unmounted, mount, nursery.cancel_scope)

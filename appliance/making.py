@@ -10,14 +10,16 @@ In this order, so that wherever it dies the next `init` makes the drive, and not
     4 `drive` into the store, create-only       finds its own header there: opens the ring of step 3 and goes on,
                                                 with a new kit, because nobody has seen the first one
     5 `keys/NNNNNN` into the store              the same; its rings have higher numbers
-    6 the engine's part                         keeps it
-    7 the kit goes out                          as 4: the kit that is out is revoked, and a new one goes out
-    8 `layout`                                  there is a drive
+    6 `lease`, then `lease/000001` into the     goes on with the claim that was begun
+      store, create-only
+    7 the engine's part                         keeps it
+    8 the kit goes out                          as 4: the kit that is out is revoked, and a new one goes out
+    9 `layout`                                  there is a drive
 
 Rings are saved here first and put then, unlike in a change (`appliance.keys`): a ring that only the store had, nobody
 could open. The number of the first ring in a store is that of the wraps that the drive began with.
 
-A drive of layout 1 has no keys. It gets them by steps 2 to 8 at its next start; its files stay as they are, and begin
+A drive of layout 1 has no keys. It gets them by steps 2 to 9 at its next start; its files stay as they are, and begin
 to be named by content.
 """
 
@@ -33,6 +35,7 @@ from appliance.config import default_text, parse_config, read_config
 from appliance.durable import make_folder_durably, write_durably
 from appliance.errors import ConfigInvalid, DiskFull, NoRights
 from appliance.keys import kit_of, machine_name
+from appliance.leasing import claim_lease
 from appliance.lock import holding
 from appliance.places import LAYOUT, StatePlaces
 from appliance.store_link import store_url
@@ -116,17 +119,18 @@ async def _equip(
     clock: Clock,
     opening: Opener,
 ) -> None:
-    """Steps 2 to 8."""
+    """Steps 2 to 9."""
     url = store_url(places, parse_config(configuration))
     with cloud_told():
         async with opening(url, clock) as store:
-            found = await _look(places, store)
+            found, can_create = await _look(places, store)
             if not places.config.exists() or places.config.read_text() != configuration:
                 write_durably(disk, places.config, configuration)
             prepare = _new_keys if found is None else _keys_begun
             begun = prepare(places, wishes, disk, clock.now_ns())
             await put_header(store, begun.header)
             await put_ring(store, begun.ring)
+            await claim_lease(places, store, begun.held, disk, clock.now_ns(), can_create=can_create)
     with suppress(FileExistsError):
         make_state(places.state, disk, vfs)
     wishes.give_kit(kit_of(begun.kit_secret, begun.held, url, clock.now_ns()))
@@ -143,17 +147,16 @@ class _Begun:
     kit_secret: bytes
 
 
-async def _look(places: StatePlaces, store: ObjectStore) -> bytes | None:
+async def _look(places: StatePlaces, store: ObjectStore) -> tuple[bytes | None, bool]:
     """The header in the store, which a making that died had put there; None when the store is free, and can do it all.
+    And whether it can create-only.
 
     Raises StoreTaken, StoreMisconfigured.
     """
     found = await drive_of(store)
-    if found is None:
-        await probe(store)
-    elif not places.drive_header.exists() or places.drive_header.read_bytes() != found:
+    if found is not None and (not places.drive_header.exists() or places.drive_header.read_bytes() != found):
         raise say_taken(found)
-    return found
+    return found, (await probe(store)).conditional_create
 
 
 def _configuration(places: StatePlaces, wishes: Wishes) -> str:
@@ -179,6 +182,8 @@ def _configuration(places: StatePlaces, wishes: Wishes) -> str:
 
 def _new_keys(places: StatePlaces, wishes: Wishes, disk: Disk, now_ns: int) -> _Begun:
     ring, held, kit_secret = KeyRing.create(now_ns)
+    if places.lease.exists():  # of keys that nobody has ever had
+        disk.unlink(places.lease)
     header = DriveHeader(held.drive_id, ChunkerParameters(), now_ns).encode(held)
     machine = None
     if wishes.key_file:

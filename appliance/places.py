@@ -54,6 +54,11 @@ class StatePlaces:
         return self.state / "drive-header"
 
     @property
+    def lease(self) -> Path:
+        """This machine's claim to the store, as it lies there."""
+        return self.state / "lease"
+
+    @property
     def kit_file(self) -> Path:
         """Where the recovery kit is left when nobody watches; to be printed and taken away."""
         return self.state / "recovery-kit.txt"

@@ -3,12 +3,14 @@
 Promises that a start needs no store: it is asked for a moment, and then in the background until it answers. What it
 shows must be this drive's header, the key ring that this machine knows, and rings that continue it; else the store is
 *refused*: the drive goes on with what is on this machine, `status` and `doctor` say so, and the log does, and whoever
-uploads waits (`followed`). It is looked at again, so that the right disk may be plugged in.
+uploads waits (`followed`). It is looked at again, so that the right disk may be plugged in. So does whoever finds that
+another machine has the drive (`appliance.leasing`), which is looked at for as long as the drive runs.
 
 What is said about reachability is what became of the last request, whoever made it; saying it costs none.
 """
 
 import logging
+from typing import Literal
 
 import trio
 
@@ -16,9 +18,10 @@ from appliance.cloud_errors import sentence_of
 from appliance.config import Config
 from appliance.control.protocol import StoreStatus
 from appliance.keys import Keys
+from appliance.leasing import Leasing
 from appliance.places import StatePlaces
 from cloud_tier.clock import Clock
-from cloud_tier.errors import CloudError, ObjectMissing, StoreError, StoreTaken
+from cloud_tier.errors import CloudError, LeaseDamaged, ObjectMissing, StoreError, StoreTaken, WrongKey
 from cloud_tier.measuring import StoreStatistics
 from cloud_tier.object_names import DRIVE
 from cloud_tier.object_store import ObjectStore
@@ -59,18 +62,21 @@ async def look_once(url: StoreUrl, header: bytes, clock: Clock, within_s: float 
 class StoreLink:
     """Made at the start; `look` once, `run` while the drive runs, `aclose` at the end."""
 
-    def __init__(self, url: StoreUrl, opened: OpenStore, keys: Keys) -> None:
+    def __init__(self, url: StoreUrl, opened: OpenStore, keys: Keys, leasing: Leasing) -> None:
         self.url = url
         self.keys = keys
+        self.leasing = leasing
         self.followed = trio.Event()
-        """Set when the store was seen to be this drive's, with the rings that follow. Nothing is uploaded before."""
+        """Set when the store was seen to be this drive's, with the rings that follow, and the lease to be this
+        machine's. Nothing is uploaded before.
+        """
         self._opened = opened
         self._refusal: CloudError | None = None
 
     @classmethod
-    def to(cls, url: StoreUrl, config: Config, clock: Clock, keys: Keys) -> "StoreLink":
+    def to(cls, url: StoreUrl, config: Config, clock: Clock, keys: Keys, leasing: Leasing) -> "StoreLink":
         """The link to the store of this configuration; nothing is asked yet."""
-        return cls(url, store_at(url, clock, timetable=config.store.timetable(config.drive.zone)), keys)
+        return cls(url, store_at(url, clock, timetable=config.store.timetable(config.drive.zone)), keys, leasing)
 
     @property
     def store(self) -> ObjectStore:
@@ -84,14 +90,16 @@ class StoreLink:
     async def look(self, within_s: float = START_S) -> None:
         """See whether the store is there and this drive's; no longer than `within_s`."""
         with trio.move_on_after(within_s):
-            await self._follow()
+            await self._follow(may_claim=False)
 
     async def run(self) -> None:
-        """Look until the store was seen to be this drive's."""
-        while not self.followed.is_set():
-            await self._follow()
+        """Look until the store was seen to be this drive's, and then whether it is still this machine's."""
+        while not self.leasing.is_fenced.is_set():
             if not self.followed.is_set():
-                await trio.sleep(AGAIN_S)
+                await self._follow()
+            await trio.sleep(AGAIN_S)
+            if self.followed.is_set():
+                await self._look_at_lease()
 
     async def aclose(self) -> None:
         """Let go of the store."""
@@ -114,12 +122,16 @@ class StoreLink:
             return StoreStatus(url=str(self.url), state="refused", reason=sentence_of(self._refusal))
         if last.trouble is not None:
             return StoreStatus(url=str(self.url), state="unreachable", reason=str(last.trouble))
-        return StoreStatus(url=str(self.url), state="reachable" if last.is_asked else "unknown")
+        state: Literal["reachable", "unknown"] = "reachable" if last.is_asked else "unknown"
+        return StoreStatus(url=str(self.url), state=state, reason=self.leasing.warning)
 
-    async def _follow(self) -> None:
+    async def _follow(self, *, may_claim: bool = True) -> None:
         before, self._refusal = self._refusal, None
         try:
             await self.keys.follow(self.store)
+            if not (may_claim or self.leasing.is_begun):  # a first claim takes longer than a start should
+                return
+            await self.leasing.look(self.store)
         except StoreError as error:
             if isinstance(error, StoreTaken):
                 self._refuse(error, before)
@@ -129,6 +141,18 @@ class StoreLink:
             self._refuse(error, before)
         else:
             self.followed.set()
+
+    async def _look_at_lease(self) -> None:
+        try:
+            await self.leasing.look(self.store)
+        except StoreError as error:
+            log.debug("the lease cannot be looked at: %s", error)
+        except WrongKey:  # somebody has rotated the keys, perhaps to take over
+            await self._follow()
+        except LeaseDamaged as error:
+            log.error("%s", sentence_of(error))
+        except CloudError as error:
+            self._refuse(error, self._refusal)
 
     def _refuse(self, error: CloudError, before: CloudError | None) -> None:
         self._refusal = error

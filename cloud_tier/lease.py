@@ -41,7 +41,7 @@ from cloud_tier.object_names import LeaseBidName, LeaseName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
 from cloud_tier.sealed import HEADER_BYTES, BrokenSeal, Header, Kind, Opener, Sealer
 
-SETTLE_S = 10.0
+SETTLE_S = 5.0
 """In which bids of others arrive."""
 STALE_BID_S = 3600.0
 """A bid that is older does not count: its claimant has given up."""

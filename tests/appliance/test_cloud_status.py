@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -17,6 +18,8 @@ from appliance.cloud_status import cloud_status, estimated_s, trouble_text, verd
 from appliance.control.protocol import CloudStatus
 from appliance.figures import duration_text
 from appliance.keys import Keys
+from appliance.leasing import Leasing
+from appliance.places import StatePlaces
 from appliance.store_link import StoreLink
 from cachefs.tier import Cloud
 from cloud_tier.clock import LoopClock
@@ -44,10 +47,12 @@ def faulty() -> FaultyStore:
 
 
 @pytest.fixture
-def link(faulty: FaultyStore) -> StoreLink:
+def link(faulty: FaultyStore, tmp_path: Path) -> StoreLink:
     measured = Measuring(faulty, LoopClock())
     retried = Retrying(measured, RetryPolicy(deadline_s=0.0))
-    return StoreLink(DirUrl(Path("/the/store")), OpenStore(retried, retried, measured, retried), cast("Keys", None))
+    keys = cast("Keys", SimpleNamespace(held=KEYS))
+    leasing = Leasing(StatePlaces(tmp_path), keys, LoopClock())
+    return StoreLink(DirUrl(Path("/the/store")), OpenStore(retried, retried, measured, retried), keys, leasing)
 
 
 @pytest.fixture

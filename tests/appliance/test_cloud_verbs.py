@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 import trio
-from kit.cloud_drive import CloudDrive
+from kit.cloud_drive import KEYS, CloudDrive
 from kit.faulty_store import FaultyStore
 from kit.inline_threads import inline_threads
 from trio.testing import MockClock
@@ -17,6 +17,8 @@ from trio.testing import MockClock
 from appliance.cloud_verbs import LATE, CloudVerbs
 from appliance.control.protocol import ServiceError, Task
 from appliance.keys import Keys
+from appliance.leasing import Leasing
+from appliance.places import StatePlaces
 from appliance.store_link import StoreLink
 from cloud_tier.clock import LoopClock
 from cloud_tier.measuring import Measuring
@@ -47,9 +49,9 @@ class Standing:
         self.store = FaultyStore(MemoryStore())
         measured = Measuring(self.store, LoopClock())
         retried = Retrying(measured, RetryPolicy(deadline_s=0.0))
-        self.link = StoreLink(
-            DirUrl(Path("/the/store")), OpenStore(retried, retried, measured, retried), cast("Keys", None)
-        )
+        keys = cast("Keys", SimpleNamespace(held=KEYS))
+        leasing = Leasing(StatePlaces(state), keys, LoopClock())
+        self.link = StoreLink(DirUrl(Path("/the/store")), OpenStore(retried, retried, measured, retried), keys, leasing)
         self.built = CloudDrive(state, self.link.store)
         self.collects = True
         self.operations = SimpleNamespace(read_only_reason=None)

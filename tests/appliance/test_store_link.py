@@ -9,6 +9,7 @@ from kit.fake_clock import FakeClock
 from trio.testing import MockClock
 
 from appliance.keys import Brought, Keys
+from appliance.leasing import Leasing
 from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces
 from appliance.store_link import AGAIN_S, START_S, StoreLink, look_once
@@ -46,7 +47,9 @@ async def store(opened: Keys) -> MemoryStore:
 def link_to(store: ObjectStore, opened: Keys) -> StoreLink:
     measured = Measuring(store, FakeClock())
     retried = Retrying(measured)
-    return StoreLink(URL, OpenStore(retried, retried, measured, retried), opened)
+    return StoreLink(
+        URL, OpenStore(retried, retried, measured, retried), opened, Leasing(opened._places, opened, FakeClock())
+    )
 
 
 async def test_the_drives_own_store_is_reachable_and_may_be_used(
@@ -81,6 +84,7 @@ async def test_a_start_waits_a_moment_for_the_store_and_then_goes_on(
         await trio.sleep(10 * AGAIN_S)
         is_plugged = True
         await link.followed.wait()
+        nursery.cancel_scope.cancel()
     assert link.status().state == "reachable"
 
 
@@ -101,6 +105,7 @@ async def test_another_drives_store_is_refused_until_the_right_one_is_back(
             assert len(caplog.records) == 1, "said once"
             store.objects[DRIVE] = right
             await link.followed.wait()
+            nursery.cancel_scope.cancel()
     assert link.status().state == "reachable"
 
 
