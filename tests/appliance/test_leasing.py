@@ -27,6 +27,7 @@ from cloud_tier.measuring import Measuring
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_names import LEASES, LeaseName
 from cloud_tier.object_store import ObjectStore
+from cloud_tier.retrying import Retrying
 from cloud_tier.ring_store import put_header, put_ring
 from cloud_tier.store_url import DirUrl, OpenStore
 
@@ -63,8 +64,9 @@ class Machine:
         self.leasing = Leasing(self.places, self.keys, self.clock)
         self.leasing.tell(partial(setattr, self, "reason"))
         measured = Measuring(self.store, self.clock)
-        url = DirUrl(self.places.store)
-        self.link = StoreLink(url, OpenStore(measured, measured, measured, measured), self.keys, self.leasing)
+        retried = Retrying(measured)
+        opened = OpenStore(measured, retried, measured, retried)
+        self.link = StoreLink(DirUrl(self.places.store), opened, self.keys, self.leasing)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[DriveBuilder]:
