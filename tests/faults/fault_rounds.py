@@ -69,9 +69,10 @@ def run_round(
     rate: float = 0.1,
     whats: Collection[Break] = PASSING,
     longer_s: float = LONGER_S,
+    hang_s: float = 30.0,
 ) -> Round:
     """One drive, one seed."""
-    with fault_line(server.endpoint, seed) as line, _drive(line.endpoint, f"seed-{seed}") as drive:
+    with fault_line(server.endpoint, seed, hang_s) as line, _drive(line.endpoint, f"seed-{seed}") as drive:
         office = Office(drive, seed)
         back_s = 0.0
         begun = time.monotonic()
@@ -153,11 +154,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--rate", type=float, default=0.1, help="share of the requests that meet something")
+    parser.add_argument("--hang-s", type=float, default=30.0, help="how long requests hang; less for a short watch")
     chosen = parser.parse_args()
     is_sound = True
     with credentials(), tempfile.TemporaryDirectory(prefix="store-") as place, rclone(Path(place)) as server:
         for seed in range(chosen.first, chosen.first + chosen.seeds):
-            outcome = run_round(server, seed, chosen.seconds, chosen.rate)
+            outcome = run_round(server, seed, chosen.seconds, chosen.rate, hang_s=chosen.hang_s)
             print(f"seed {seed}, {outcome}", flush=True)
             for kind, whats in sorted(outcome.report.hits.items()):
                 print(f"  {kind}: {', '.join(f'{count} {what}' for what, count in sorted(whats.items()))}", flush=True)

@@ -17,7 +17,6 @@ from kit.breaks import Break
 if TYPE_CHECKING:
     from kit.fault_proxy import FaultProxy
 
-HANG_S = 30.0
 PIECE_BYTES = 64 << 10
 EMPTY_LIST = (
     b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -74,7 +73,7 @@ class FaultHandler(BaseHTTPRequestHandler):
         proxy.passed(kind, length, 0)
         time.sleep(proxy.latency_s + (proxy.delay_s if what is Break.DELAY else 0))
         if what is Break.HANG:
-            healed.wait(HANG_S)
+            healed.wait(proxy.hang_s)
             return self._reset()
         if what is Break.ERROR_500:
             return self._refuse(500, "InternalError")

@@ -80,9 +80,9 @@ class FaultLine:
 
 
 @contextlib.contextmanager
-def fault_line(upstream: str, seed: int = 0) -> Iterator[FaultLine]:
+def fault_line(upstream: str, seed: int = 0, hang_s: float = 30.0) -> Iterator[FaultLine]:
     """A proxy process before the server at `upstream`, for as long as the block lasts."""
-    command = [sys.executable, __file__, upstream, "--seed", str(seed), "--quiet"]
+    command = [sys.executable, __file__, upstream, "--seed", str(seed), "--hang-s", str(hang_s), "--quiet"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield FaultLine(process)
@@ -120,10 +120,12 @@ def main() -> None:
     parser.add_argument("--mib-per-s", type=float)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--hang-s", type=float, default=30.0)
     parser.add_argument("--quiet", action="store_true", help="speak in JSON only")
     options = parser.parse_args()
     with fault_proxy(options.upstream, options.seed, options.port) as proxy:
         proxy.latency_s = options.latency_ms / 1000
+        proxy.hang_s = options.hang_s
         proxy.bytes_per_s = options.mib_per_s and options.mib_per_s * 2**20
         print(json.dumps(proxy.endpoint) if options.quiet else proxy.endpoint, flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -75,6 +75,8 @@ class FaultProxy:
         self.delay_s = 0.1
         self.crawl_bytes_per_s = 1 << 20
         self.retry_after_s = 1
+        self.hang_s = 30.0
+        """How long a request hangs until its connection is reset, if nobody gives up before."""
         self.healed = threading.Event()
         """Set when requests that hang now are to be given up."""
         self.endpoint = ""
