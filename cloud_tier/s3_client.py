@@ -2,7 +2,8 @@
 
 The client is boto3's. Its transfers and resource objects are not used, and it retries nothing here: that is the work
 of `cloud_tier.retrying`, which knows the deadlines. botocore, which boto3 is made of, is named where boto3 has no name
-of its own: the client's configuration, the settings of ~/.aws, and the errors.
+of its own: the client's configuration, the settings of ~/.aws, and the errors. So is urllib3, which is below it: where
+botocore reads the body of a refused GET, nothing translates its errors.
 
 Promises that certificates are always verified, whatever the environment says, and that plain http goes to this machine
 only, unless `insecure` says otherwise. This module and `cloud_tier.s3_store` are the only ones that import the two.
@@ -17,6 +18,7 @@ import boto3.session
 import botocore.config
 import botocore.exceptions as botocore_errors
 import botocore.session
+import urllib3.exceptions as urllib3_errors
 
 from cloud_tier.errors import ConnectionStale, StoreDenied, StoreError, StoreMisconfigured, StoreUnavailable
 
@@ -24,7 +26,8 @@ CONNECTIONS = 16
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 
-# What botocore raises when there is no answer to look at; the first that fits counts.
+NO_ANSWER = (botocore_errors.BotoCoreError, ValueError, urllib3_errors.HTTPError)
+# What they are when there is no answer to look at; the first that fits counts.
 _TRANSPORT: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (botocore_errors.ConnectionClosedError, ConnectionStale),
     (botocore_errors.InvalidProxiesConfigError, StoreMisconfigured),
@@ -41,6 +44,7 @@ _TRANSPORT: tuple[tuple[type[Exception], type[StoreError]], ...] = (
     (botocore_errors.ChecksumError, StoreUnavailable),
     (botocore_errors.BotoCoreError, StoreMisconfigured),
     (ValueError, StoreMisconfigured),  # an endpoint that is no address
+    (urllib3_errors.HTTPError, StoreUnavailable),  # a refusal that ended in the middle
 )
 
 

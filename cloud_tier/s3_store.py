@@ -35,7 +35,7 @@ from cloud_tier.object_store import (
     wait_in_thread,
 )
 from cloud_tier.s3_answers import error_for
-from cloud_tier.s3_client import CONNECT_TIMEOUT_S, CONNECTIONS, READ_TIMEOUT_S, connect, transport_error
+from cloud_tier.s3_client import CONNECT_TIMEOUT_S, CONNECTIONS, NO_ANSWER, READ_TIMEOUT_S, connect, transport_error
 
 
 class S3Store(BlockingStore):
@@ -143,7 +143,7 @@ class S3Store(BlockingStore):
 
     @contextlib.contextmanager
     def _translated(self, name: str, start: int = 0, length: int | None = None) -> Iterator[None]:
-        """Whatever botocore raises becomes a StoreError about the object (or bucket) `name`."""
+        """Whatever the library raises becomes a StoreError about the object (or bucket) `name`."""
         try:
             yield
         except botocore_errors.ClientError as error:
@@ -157,7 +157,7 @@ class S3Store(BlockingStore):
                 raise RangeBeyondEnd(name, start, length, size_bytes) from None
             message = str(answer.get("Error", {}).get("Message", ""))
             raise error_for(code, int(found.get("HTTPStatusCode", 0)), message, name, headers) from error
-        except (botocore_errors.BotoCoreError, ValueError) as error:
+        except NO_ANSWER as error:
             raise transport_error(error, name) from error
 
 

@@ -23,6 +23,7 @@ ONLY_IN = {
     "apsw": ("cachefs/",),
     "boto3": ("cloud_tier/s3_client.py", "cloud_tier/s3_store.py"),
     "botocore": ("cloud_tier/s3_client.py", "cloud_tier/s3_store.py"),
+    "urllib3": ("cloud_tier/s3_client.py",),
     "pyfuse3": ("vfs/fuse/", "agent/mount_fuse.py"),
     "winfspy": ("agent/mount_windows.py",),
     "nicegui": ("ui/",),

@@ -89,6 +89,13 @@ async def test_get_ends_with_every_byte(line: Line, what: Break) -> None:
     assert await store.get("a", 1000, 200_000) == BODY[1000:201_000]
 
 
+@pytest.mark.parametrize("what", [Break.DROP_ANSWER, Break.TRUNCATE])
+async def test_a_refusal_that_is_cut_off_is_asked_for_again(line: Line, what: Break) -> None:
+    line.proxy.plan("GET", what)
+    with pytest.raises(ObjectMissing):
+        await line.asked_again().get("not-there")
+
+
 @pytest.mark.parametrize("what", [*NOTHING_DONE_ELSEWHERE, *DONE_IN_SECRET, Break.DROP_ANSWER, Break.TRUNCATE])
 async def test_list_and_delete_end_with_what_is_so(line: Line, what: Break) -> None:
     store = line.asked_again()
