@@ -2,7 +2,7 @@
 
 Everything that `fsync` acknowledged counts from then on. A read may be refused while the store fails, if what it wants
 is not here; it may never be wrong. So after every step each file holds what this page says, and the store's troubles
-show nowhere else: a refusal of anything but a read of cold bytes ends the work.
+show nowhere else: a refusal of anything but a read of cold bytes ends the work. Now and then the core is killed.
 """
 
 from __future__ import annotations
@@ -43,8 +43,17 @@ class Office:
 
     def step(self) -> None:
         """Do something. Raises WrongBytes."""
-        works = [self.create, self.overwrite, self.append, self.replace, self.delete, self.read, self.look_cold]
-        work = self._chance.choices(works, weights=[6, 5, 3, 3, 1, 8, 4])[0]
+        works = [
+            self.create,
+            self.overwrite,
+            self.append,
+            self.replace,
+            self.delete,
+            self.read,
+            self.look_cold,
+            self.die,
+        ]
+        work = self._chance.choices(works, weights=[6, 5, 3, 3, 1, 8, 4, 0.2])[0]
         if len(self.files) < FEWEST:
             work = self.create
         elif len(self.files) >= MOST and work == self.create:
@@ -64,9 +73,7 @@ class Office:
         name, data = self._any(), self._bytes()
         self._save(".draft", data)
         os.replace(self._path(".draft"), self._path(name))
-        folder = os.open(self._drive.mount, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        self._sync_names()
         self.files[name] = data
 
     def overwrite(self) -> None:
@@ -81,7 +88,13 @@ class Office:
     def delete(self) -> None:
         name = self._any()
         os.unlink(self._path(name))
+        self._sync_names()
         del self.files[name]
+
+    def _sync_names(self) -> None:
+        folder = os.open(self._drive.mount, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
 
     def _save(self, name: str, data: bytes) -> None:
         with self._path(name).open("wb") as file:
@@ -104,6 +117,11 @@ class Office:
             os.close(handle)
         before = self.files[name]
         self.files[name] = before[:offset] + data[:written] + before[offset + written :]
+
+    def die(self) -> None:
+        """kill -9 of the core, whatever it was sending; nobody at work notices more than a pause."""
+        self._drive.kill()
+        self._drive.start()
 
     # --- reading ---
 
