@@ -11,6 +11,7 @@ import argparse
 import datetime
 import os
 import random
+import statistics
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.page import write_section
 from bench.subjects import mounted
+from bench.under_upload import random_write_shares, stat_p99_ms
 from kit.breaks import ANY
 from kit.fault_proxy import FaultProxy, fault_proxy
 from kit.mounted import MountedDrive
@@ -31,6 +33,7 @@ from kit.s3_servers import BIN, BUCKET, KEY, SECRET, credentials, rclone
 
 MIB = 1 << 20
 IDLE_S = 60
+STAT_BYTES_PER_S = 100e6  # no drive here sends faster, so questions are asked while it does
 
 
 class Line(NamedTuple):
@@ -206,6 +209,16 @@ def speeds(table: Table, drive: MountedDrive, size: int, files: int) -> None:
     table.at_least(f"{files:,} cold files of 4 KiB", files / (time.perf_counter() - began), 1000, "a second")
 
 
+def others(table: Table, drive: MountedDrive, size: int) -> None:
+    """What others feel while `size` bytes are sent."""
+    (drive.mount / "backlog").mkdir()
+    claim = "p99 of a stat while everything is sent"
+    table.at_most(claim, stat_p99_ms(drive, size, size / STAT_BYTES_PER_S), 20, "ms")
+    flush(drive)
+    shares = list(random_write_shares(drive, drive.mount / "pages", size))
+    table.at_least("random writes while sending, of those without", statistics.median(shares), 0.7, "")
+
+
 def peer_speed(table: Table, endpoint: str, place: Path, size: int) -> None:
     """rclone mount on the same server: a stream written, until all of it is in the store."""
     place.mkdir()
@@ -238,6 +251,7 @@ def main() -> None:
             requests_and_bytes(table, drive, proxy, size, files)
         with drive_on(server.endpoint, place / "direct") as drive:
             speeds(table, drive, 2 * size, files)
+            others(table, drive, 2 * size)
         if options.peer:
             peer_speed(table, server.endpoint, place / "rclone", 2 * size)
     head = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores, load {load:.1f} before the run."
