@@ -26,6 +26,7 @@ from appliance.errors import NoFuse
 from appliance.exit_codes import ExitCode
 from appliance.keys import Keys
 from appliance.leasing import Leasing
+from appliance.memory import keep_freed_memory
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
@@ -66,6 +67,7 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
         )
         drive = await open_drive(places.state, config, keys.names, cloud)
         favour_loop()
+        keep_freed_memory()
         try:
             await link.look()
             async with mounted(drive, path, is_polling=config.mount.polling) as mount:

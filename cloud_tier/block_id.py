@@ -16,6 +16,12 @@ BLOCK_ID_BYTES = 32
 BlockId = NewType("BlockId", bytes)
 
 
-def block_id(key: bytes, data: Buffer) -> BlockId:
-    """The id of the block with these bytes. `key`: 32 bytes. Releases the GIL for all but the smallest blocks."""
-    return BlockId(blake3(data, key=key).digest())
+def block_id(key: bytes, *data: Buffer) -> BlockId:
+    """The id of the block with these bytes, one piece behind the other. `key`: 32 bytes.
+
+    Releases the GIL for all but the smallest pieces.
+    """
+    hasher = blake3(key=key)
+    for piece in data:
+        hasher.update(piece)
+    return BlockId(hasher.digest())

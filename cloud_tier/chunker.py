@@ -41,27 +41,34 @@ class Cutter:
 
     def feed(self, data: Buffer) -> list[int]:
         """The next bytes of the run. Returns the lengths of the blocks that are certain now, in order."""
-        self._pending += data
-        return self._cut(self._parameters.most_bytes)
+        # A cut is certain once as many bytes are there as a block may have: the scanner looks at no more.
+        most = self._parameters.most_bytes
+        lengths: list[int] = []
+        with memoryview(data) as rest:
+            done = 0  # of `data`
+            while len(self._pending) + len(rest) - done >= most:
+                if self._pending:  # copied is only what a window begins with, and what is left at the end
+                    window = self._pending + rest[done : done + most - len(self._pending)]
+                    lengths.append(self._first(window))
+                    done += max(0, lengths[-1] - len(self._pending))
+                    del self._pending[: lengths[-1]]
+                else:
+                    with rest[done : done + most] as view:
+                        lengths.append(self._first(view))
+                    done += lengths[-1]
+            self._pending += rest[done:]
+        return lengths
 
     def finish(self) -> list[int]:
         """The run is over. Returns the lengths of the last blocks; the cutter begins anew."""
-        return self._cut(1)
-
-    def _cut(self, enough: int) -> list[int]:
-        # A cut is certain once as many bytes are there as a block may have: the scanner looks at no more.
-        lengths = []
-        done = 0
-        with memoryview(self._pending) as pending:
-            while len(pending) - done >= enough:
-                with pending[done : done + self._parameters.most_bytes] as window:
-                    lengths.append(self._first(window))
-                done += lengths[-1]
-                time.sleep(0)  # lets go of the GIL
-        del self._pending[:done]
+        lengths: list[int] = []
+        while self._pending:
+            lengths.append(self._first(self._pending))
+            del self._pending[: lengths[-1]]
         return lengths
 
-    def _first(self, window: memoryview) -> int:
+    def _first(self, window: Buffer) -> int:
+        time.sleep(0)  # lets go of the GIL
         least, average, most = self._parameters.least_bytes, self._parameters.average_bytes, self._parameters.most_bytes
         length: int = next(fastcdc_cy(window, least, average, most)).length
         return length

@@ -55,7 +55,7 @@ class S3Store(BlockingStore):
         await trio.to_thread.run_sync(self._client.close)
 
     def _put(self, name: str, body: Buffer, if_absent: bool, pace: Pace | None) -> None:
-        data = body if isinstance(body, bytes | bytearray) else bytes(body)
+        data = _unwrapped(body)
         md5 = hashlib.md5(data, usedforsecurity=False)
         options = {"IfNoneMatch": "*"} if if_absent else {}
         self._of_thread.pieces = _Pieces(memoryview(data), pace)
@@ -159,6 +159,13 @@ class S3Store(BlockingStore):
             raise error_for(code, int(found.get("HTTPStatusCode", 0)), message, name, headers) from error
         except NO_ANSWER as error:
             raise transport_error(error, name) from error
+
+
+def _unwrapped(body: Buffer) -> bytes | bytearray:
+    """The same bytes as botocore takes them, if possible without a copy of a whole pack."""
+    if isinstance(body, memoryview) and isinstance(body.obj, bytes | bytearray) and len(body.obj) == body.nbytes:
+        return body.obj
+    return body if isinstance(body, bytes | bytearray) else bytes(body)
 
 
 class _Pieces:

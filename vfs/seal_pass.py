@@ -20,12 +20,11 @@ from cloud_tier.chunker import ChunkerParameters, Cutter
 from cloud_tier.packer import Lane, lane_of
 from vfs.contents import Contents
 from vfs.repoint import Target, join, repoint
-from vfs.seal_plan import Cut, Run, cuts_of, left_over
+from vfs.seal_plan import Bytes, Cut, Run, cuts_of, left_over, merged
 
 log = logging.getLogger(__name__)
 
 HASHED_HERE_BYTES = 16 << 10  # more is hashed in a thread
-FEED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,37 +92,32 @@ class SealPass:
         for cut in cuts_of(run, lengths, ids):
             copy = None
             if not self._can_lie(cut) and self._known(cut) is None:
-                copy = await self._copy(cut, memoryview(data)[done : done + cut.length])
+                copy = await self._copy(cut, data.views(done, done + cut.length))
             planned.append(Planned(cut, copy, lane))
             done += cut.length
 
-    async def _read(self, run: Run) -> bytes | bytearray:
-        if len(run.sources) == 1 and run.length <= HASHED_HERE_BYTES:
-            block, offset, length = run.sources[0]
-            found = self._cache.read_nowait(block, offset, length)
-            if found is not None:
-                return found
-        data = bytearray()
-        for block, offset, length in run.sources:
-            data += await self._cache.read(block, offset, length)
-        return data
+    async def _read(self, run: Run) -> Bytes:
+        pieces = []
+        for block, offset, length in merged(run.sources):
+            found = self._cache.read_nowait(block, offset, length) if length <= HASHED_HERE_BYTES else None
+            pieces.append(found if found is not None else await self._cache.read(block, offset, length))
+        return Bytes(pieces)
 
-    def _name(self, run: Run, data: bytes | bytearray) -> tuple[list[int], list[bytes]]:
+    def _name(self, run: Run, data: Bytes) -> tuple[list[int], list[bytes]]:
         """Lengths and ids of the blocks. For a thread as well."""
-        view = memoryview(data)
         if len(data) <= self._names.chunker.least_bytes:
             lengths = [len(data)] if data else []
         else:
             cutter = Cutter(self._names.chunker)
             lengths = []
-            for begin in range(0, len(data), FEED_BYTES):
-                lengths += cutter.feed(view[begin : begin + FEED_BYTES])
+            for piece in data:
+                lengths += cutter.feed(piece)
             if run.is_whole:
                 lengths += cutter.finish()
         ids: list[bytes] = []
         done = 0
         for length in lengths:
-            ids.append(block_id(self._names.key, view[done : done + length]))
+            ids.append(block_id(self._names.key, *data.views(done, done + length)))
             done += length
         return lengths, ids
 
@@ -137,7 +131,8 @@ class SealPass:
         number = self._cache.seals.find(cut.block_id) if cut.block_id is not None else None
         return None if number in self._cache.suspects else number
 
-    async def _copy(self, cut: Cut, data: memoryview) -> Block:
+    async def _copy(self, cut: Cut, views: Sequence[memoryview]) -> Block:
+        data = views[0] if len(views) == 1 else memoryview(b"".join(views))
         sources = [source.block for source in cut.sources]
         copy = self._cache.blocks.create(len(data), min(block.born for block in sources))
         copy.shared = any(block.shared for block in sources)

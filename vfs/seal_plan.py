@@ -8,11 +8,14 @@ What history alone still points to, and what lies before a run begins, is sealed
 is a run of its own.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from cachefs.blocks import Block
 from cachefs.database import Database
+from cloud_tier.object_store import Buffer
 from vfs.repoint import union, used_ranges, without
 
 MOST_RUN_BYTES = 32 << 20
@@ -96,6 +99,30 @@ def cuts_of(run: Run, lengths: Sequence[int], ids: Sequence[bytes]) -> Iterator[
             done += size
             wanted -= size
         yield Cut(merged(found), length, block_id)
+
+
+class Bytes:
+    """The bytes of a run, in the pieces in which they were read: joining all of them would cost what hashing does."""
+
+    def __init__(self, pieces: Iterable[Buffer]) -> None:
+        self._pieces = [memoryview(piece) for piece in pieces]
+        self._ends = list(accumulate(map(len, self._pieces)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return iter(self._pieces)
+
+    def views(self, low: int, high: int) -> list[memoryview]:
+        """Bytes [low, high), in as many pieces as they lie in."""
+        found = []
+        index = bisect_right(self._ends, low)
+        while low < high:
+            begin, end = self._ends[index] - len(self._pieces[index]), min(high, self._ends[index])
+            found.append(self._pieces[index][low - begin : end - begin])
+            low, index = end, index + 1
+        return found
 
 
 def merged(sources: Sequence[Source]) -> list[Source]:

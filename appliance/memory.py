@@ -1,0 +1,20 @@
+"""Memory that was freed is kept for the next block, up to a bound.
+
+Blocks and packs pass through the core as buffers of 1 to 16 MiB. By default glibc gives each back to the kernel when it
+is freed, and the next one comes page by page, zeroed: that cost a quarter of what it costs to seal and encode a MiB
+(`docs/performance.md`). Other C libraries do as they please.
+"""
+
+import ctypes
+
+KEPT_BYTES = 64 << 20  # most that a heap keeps free at its end
+LARGE_BYTES = 32 << 20  # what is larger is given back at once; glibc takes no more here
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
+
+
+def keep_freed_memory() -> bool:
+    """From now on. Whether the C library knows how."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES))
