@@ -26,6 +26,7 @@ from appliance.commands.init import init
 from appliance.commands.jobs import jobs
 from appliance.commands.mount import mount
 from appliance.commands.options import places_of
+from appliance.commands.recover import recover
 from appliance.commands.restore import restore
 from appliance.commands.scrub import scrub
 from appliance.commands.serve import serve
@@ -46,7 +47,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (init, serve, mount, status, flush, versions, restore, jobs, fsck, scrub, doctor):
+for command in (init, recover, serve, mount, status, flush, versions, restore, jobs, fsck, scrub, doctor):
     app.command()(command)
 app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")

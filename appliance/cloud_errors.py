@@ -20,6 +20,7 @@ _CODES: tuple[tuple[type[errors.CloudError], str], ...] = (
     (errors.WrongDrive, "store_refused"),
     (errors.WrongKey, "locked"),
     (errors.EncodingFailed, "unexpected"),
+    (errors.NothingToRecover, "not_found"),
     (errors.SealedError, "damaged"),
     (errors.RingRolledBack, "store_refused"),
     (errors.RingDamaged, "damaged"),

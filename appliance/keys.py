@@ -175,17 +175,23 @@ def machine_name() -> str:
     return f"key file of {socket.gethostname()}"
 
 
-def _wrap_secret(places: StatePlaces, ring: KeyRing, brought: Brought) -> bytes:
+def brought_secret(ring: KeyRing, brought: Brought) -> bytes | None:
+    """The wrap secret of what was brought by name; None when nothing was. Raises KeysError."""
     if brought.kit is not None:
         try:
             return parse_kit(brought.kit.read_text(encoding="utf-8", errors="replace")).secret
         except OSError as error:
             raise KitDamaged(f"the kit cannot be read from {brought.kit} ({error.strerror})") from error
-    passphrase = brought.passphrase
-    if passphrase is None and places.key_file.is_symlink() | places.key_file.exists():
+    return ring.secret_of(brought.passphrase) if brought.passphrase is not None else None
+
+
+def _wrap_secret(places: StatePlaces, ring: KeyRing, brought: Brought) -> bytes:
+    secret = brought_secret(ring, brought)
+    if secret is not None:
+        return secret
+    if places.key_file.is_symlink() | places.key_file.exists():
         return read_key_file(places.key_file)
-    if passphrase is None:
-        passphrase = brought.otherwise()
+    passphrase = brought.otherwise()
     if passphrase is None:
         raise Locked(
             f"The drive in {places.state} has no key file, so it opens with a passphrase only; give one with "

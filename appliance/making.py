@@ -89,14 +89,14 @@ async def make_drive(
     """
     disk = disk or RealDisk()
     _make_folders(places, disk)
-    with _for_us_alone(), holding(places):
+    with for_us_alone(), holding(places):
         text = _configuration(places, wishes)
         await _equip(places, text, wishes, disk, vfs, clock or SystemClock(), opening or open_for_making)
 
 
 async def give_keys(places: StatePlaces, wishes: Wishes) -> None:
     """Give a drive of layout 1 a store and keys. The caller holds the lock. Raises ApplianceError."""
-    with _for_us_alone():
+    with for_us_alone():
         await _equip(places, _configuration(places, wishes), wishes, RealDisk(), None, SystemClock(), open_for_making)
 
 
@@ -254,7 +254,8 @@ def _make_folders(places: StatePlaces, disk: Disk) -> None:
 
 
 @contextmanager
-def _for_us_alone() -> Iterator[None]:
+def for_us_alone() -> Iterator[None]:
+    """What is made meanwhile, only we may read."""
     before = os.umask(0o077)
     try:
         yield

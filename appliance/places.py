@@ -64,6 +64,11 @@ class StatePlaces:
         return self.state / "recovery-kit.txt"
 
     @property
+    def recovered(self) -> Path:
+        """JSON: what `recover` brought back, and which files were behind. Of a drive that was made here: not there."""
+        return self.state / "recovered.json"
+
+    @property
     def store(self) -> Path:
         """The store of a drive whose configuration names none."""
         return self.state / "store"

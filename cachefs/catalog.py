@@ -133,11 +133,15 @@ class Catalog:
         """The bytes of an unsent block; None if it is gone, or damaged: then it is not asked for again in this life."""
         data = await self.read_block(block)
         if data is None:
-            self.not_unsent(block)
-            with suppress(UnknownBlock):
-                self._blocks.get(block)
-                self.unreadable.add(block)
+            self.cannot_be_sent(block)
         return data
+
+    def cannot_be_sent(self, block: int) -> None:
+        """It is gone, or damaged: in this life, it is not asked for again."""
+        self.not_unsent(block)
+        with suppress(UnknownBlock):
+            self._blocks.get(block)
+            self.unreadable.add(block)
 
     async def begin(self, pack_id: PackId, generation: Generation, fence: int, size_bytes: int) -> int:
         """A pack is about to be sent: returns its number once that is durable. Raises StorageBroken."""

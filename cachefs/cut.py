@@ -16,11 +16,14 @@ A cut cannot choose which rows SQLite commits, so it closes the gate instead:
       the next log, operations go on       belongs to no cut yet
     2 close the gate, wait for writers
     3 sync what was written during 1
-    4 write rows out
+    4 write rows out; with an outbox, all  the log of the last cut, ended
+      of them go into the log
     5 COMMIT                               core dead: the new cut. Power lost: the new cut or the old one with its log,
                                            which is still there
-    6 open the gate, sync SQLite's log     the same
-    7 remove the old log                   the new cut; freed ranges wait in the queue, and are punched at rest
+    6 open the gate, sync the ended log    the same
+      and SQLite's log
+    7 remove the old log; with an outbox,  the new cut; freed ranges wait in the queue, and are punched at rest
+      only after its entry was written
 
 When SQLite's log has grown long, the sync of step 6 and a checkpoint happen before the gate opens: only then can the
 next transaction start that log anew. Every fsync that waits when a round begins is answered by that round. A sync or
@@ -34,6 +37,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -45,9 +49,13 @@ from cachefs.errors import StorageBroken
 from cachefs.free_queue import Freed
 from cachefs.gate import Gate
 from cachefs.intent_log import IntentLog, boot_id
+from cachefs.reclaiming import Reclaiming
 from cachefs.segments import Segments
 from cachefs.syncs import Syncs
 from cloud_tier.clock import Clock
+
+if TYPE_CHECKING:
+    from cachefs.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +99,8 @@ class Cuts:
         self.is_space_short: Callable[[], bool] = lambda: False  # freed ranges do not wait for their neighbours then
         self.broken: StorageBroken | None = None
         self.last_cut_ns = clock.now_ns()
+        self.outbox: Outbox | None = None  # whoever sets it wants to know what each cut changed
+        self.when_gathered: Callable[[], None] = lambda: None  # called when the outbox has grown
         self.durable = 0  # number of the last cut that is on the disk; 0 before the first of this life
         self._syncs = Syncs(disk, directory, segments, clock, policy.carried_bytes, policy.quick_s)
         self._disk = disk
@@ -105,7 +115,7 @@ class Cuts:
         self._log: IntentLog | None = None
         self._following: IntentLog | None = None  # made ahead, for the next cut
         self._wal_fd = -1
-        self._is_punch_refused = False
+        self._reclaiming = Reclaiming(database, segments, self.gate, self._syncs.threads)
         self._rows = 0
         self._unspilled = 0
         self._flushed = 0  # rows that went from memory into `pending`
@@ -224,7 +234,7 @@ class Cuts:
                     await self.cut()
                     due = trio.current_time() + self._policy.period_s
                 elif is_late:
-                    await self._reclaim()  # at rest
+                    await self._reclaiming.run_once()  # at rest
                     due = trio.current_time() + self._policy.period_s
                 elif self._sync_waiters:
                     await self._sync_round()
@@ -291,8 +301,9 @@ class Cuts:
             event.set()
         self._segments.free_queue.made_durable(freed)
         await trio.to_thread.run_sync(self._tidy, old, limiter=self._syncs.threads)
+        self.when_gathered()
         if self._segments.free_queue.is_long() or self.is_space_short():
-            await self._reclaim()
+            await self._reclaiming.run_once()
 
     async def _cut_durably(self) -> tuple[IntentLog | None, list[Freed]]:
         """Steps 1 to 6. Returns the log that the cut makes needless, and the ranges it has freed."""
@@ -313,11 +324,11 @@ class Cuts:
                     await self._syncs.bytes_and_sums()
             old, freed = self._commit(is_wal_long)
             if is_wal_long:
-                await in_thread(self._shorten_wal)
+                await in_thread(self._shorten_wal, old)
         finally:
             self.gate.open()
         if not is_wal_long:
-            await in_thread(self._make_durable)
+            await in_thread(self._make_durable, old)
         return old, freed
 
     def _is_idle(self) -> bool:
@@ -327,9 +338,9 @@ class Cuts:
     def _is_wal_long(self) -> bool:
         return self._wal_fd >= 0 and os.fstat(self._wal_fd).st_size > CHECKPOINT_WAL_BYTES
 
-    def _shorten_wal(self) -> None:
+    def _shorten_wal(self, old: IntentLog | None) -> None:
         # SQLite starts its log anew only when a transaction begins at a moment when all of it was moved.
-        self._make_durable()
+        self._make_durable(old)
         self._database.checkpoint()
 
     def _commit(self, is_wal_long: bool) -> tuple[IntentLog | None, list[Freed]]:
@@ -337,6 +348,8 @@ class Cuts:
         cut = self._counters.next("cut")
         self._counters.flush()
         self._flush_tallies()
+        if self.outbox is not None:
+            self.outbox.end(self._log, cut, self._database.pending)
         following, self._following = self._following, None
         assert following is not None
         assert following.cut == cut
@@ -355,7 +368,9 @@ class Cuts:
         self._disk.sync_directory(self._directory)
         return following
 
-    def _make_durable(self) -> None:
+    def _make_durable(self, old: IntentLog | None) -> None:
+        if old is not None and self.outbox is not None:
+            old.sync()
         if self._wal_fd < 0:
             self._wal_fd = self._disk.open(self._database.wal_path, create=False)
             self._disk.sync_directory(self._database.path.parent)
@@ -364,28 +379,13 @@ class Cuts:
     def _tidy(self, old: IntentLog | None) -> None:
         if old is not None:
             old.close()
+        if self.outbox is not None:
+            self.outbox.gather(self.number)
+        elif old is not None:
             try:
                 self._disk.unlink(old.path)
             except OSError as error:  # the cut stands; the next start removes the file
                 log.warning("%s could not be removed: %s", old.path.name, error)
-
-    async def _reclaim(self) -> None:
-        while freed := self._segments.free_queue.take_reclaimable():
-            try:
-                await trio.to_thread.run_sync(self._segments.punch, freed, limiter=self._syncs.threads)
-            except OSError as error:
-                self._segments.free_queue.put_back(freed)
-                if not self._is_punch_refused:
-                    log.warning("freed bytes could not be given back to the disk, and will be later: %s", error)
-                self._is_punch_refused = True
-                return
-            except BaseException:
-                self._segments.free_queue.put_back(freed)
-                raise
-            self._is_punch_refused = False
-            await self.gate.wait_open()
-            with self._database.operation:
-                self._segments.forget(freed)
 
     def close(self) -> None:
         """Close the files. No promise: make a cut before."""

@@ -22,6 +22,7 @@ File `intents/<cut>.log` holds what came after cut number <cut>, little endian:
              of kind 4 are needed for that
     kind 3   a statement: u32 number | its text
     kind 4   bytes written to a segment: u64 segment | u64 offset | the bytes
+    kind 5   nothing: all that cut <cut> + 1 commits stands before it
 What lies behind the last record is zeros (room made ahead, so that a sync need not change the file's size).
 """
 
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 
 MAGIC = b"HDintent"
 VERSION = 2
-BATCH, MARK, STATEMENT, BYTES = 1, 2, 3, 4  # on disk: do not change
+BATCH, MARK, STATEMENT, BYTES, END = 1, 2, 3, 4, 5  # on disk: do not change
 ROOM_BYTES = 256 << 10  # made ahead
 _HEADER = struct.Struct("<8sIQ16s")
 _RECORD = struct.Struct("<IIB")
@@ -89,11 +90,17 @@ class IntentLog:
         self._durable = 0
 
     def append(
-        self, statements: Iterable[Statement], carried: Iterable[CarriedWrite] = (), *, is_marked: bool = False
+        self,
+        statements: Iterable[Statement],
+        carried: Iterable[CarriedWrite] = (),
+        *,
+        is_marked: bool = False,
+        is_end: bool = False,
     ) -> None:
         """Append one batch. When this returns, it survives the death of the core, not that of the machine.
 
-        `is_marked`: once `sync` returns, everything so far is durable; `carried` are the bytes for that.
+        `is_marked`: once `sync` returns, everything so far is durable; `carried` are the bytes for that. `is_end`: all
+        of it is about to be committed, and nothing follows.
         """
         numbers = self._numbers
         batch: list[list[Any]] = []
@@ -109,6 +116,8 @@ class IntentLog:
                 pieces.append(self._record(BATCH, _pack(batch)))
             for segment, offset, data in carried:
                 pieces.append(self._record(BYTES, _PLACE.pack(segment, offset) + data))
+            if is_end:
+                pieces.append(self._record(END, b""))
             if is_marked:
                 length = self.length + sum(map(len, pieces))
                 pieces.append(self._record(MARK, _MARK.pack(length, self._bytes_from)))
@@ -217,6 +226,24 @@ def _tell_of_rest(path: Path, data: bytes, sound: int, *, is_other_life: bool) -
         sound,
         len(data) - sound,
     )
+
+
+def runs_of(path: Path, cut: int) -> tuple[list[str], list[list[Any]]] | None:
+    """What a log holds that was ended: the texts of its statements, and each run as [number of the text, value, …].
+
+    None when its end is missing. Raises OSError, WrongVersion.
+    """
+    _, records = read_records(path.read_bytes(), cut)
+    if not any(record.kind == END for record in records):
+        return None
+    texts: list[str] = []
+    runs: list[list[Any]] = []
+    for record in records:
+        if record.kind == STATEMENT:
+            texts.append(record.body[_NUMBER.size :].decode())  # numbered as they come
+        elif record.kind == BATCH:
+            runs += msgpack.unpackb(record.body, raw=False)
+    return texts, runs
 
 
 def replay(database: Database, path: Path, cut: int, boot: bytes) -> tuple[int, list[CarriedWrite]]:

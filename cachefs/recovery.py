@@ -42,12 +42,15 @@ def wake(cache: Cache, state: Path, disk: Disk, newest_kept: int = 0) -> int:
     cut = cache.local_counters.last("cut")
     boot = b"" if is_distrusted else boot_id()
     _miss_no_cut(directory, cut, boot)
-    was_closed = cache.local_counters.last(CLOSED) == cut and not is_distrusted
+    closed = cache.local_counters.last(CLOSED)
+    was_closed = closed == cut and not is_distrusted
     suspects = None if was_closed else suspects_of(database, newest_kept)
     try:
         count, carried = replay(database, directory / f"{cut}.log", cut, boot)
     except (ValueError, KeyError) as error:
         raise DatabaseDamaged(f"the intent log of cut {cut} cannot be read: {error}") from error
+    for name, value in (("cut", cut), (CLOSED, closed)):  # a log that was ended, and its cut not made, says otherwise
+        database.write("UPDATE local_counters SET value = ? WHERE name = ?", (value, name))
     cache.counters.reload()
     cache.local_counters.reload()
     cache.blocks.load()

@@ -20,6 +20,9 @@
     │   ├── HeaderDamaged        the drive's header is not what a holder of the keys wrote
     │   ├── PackDamaged          header, index or end of a pack are not what was written
     │   ├── RecordDamaged        a record of a pack is not what was written, or lies in the wrong place
+    │   ├── LogDamaged           an entry of the metadata log is not what was written
+    │   ├── CheckpointDamaged    a checkpoint, or a part of one, is not what was written
+    │   ├── NothingToRecover     the store has no checkpoint that can be used
     │   └── EncodingFailed       what was just encoded does not decode to what went in: it must not be stored
     ├── KeysError                the drive's keys cannot be had, or changed, in this way
     │   ├── WrongPassphrase      no wrap opens with it
@@ -200,6 +203,18 @@ class PackDamaged(SealedError):
 
 class RecordDamaged(SealedError):
     """A record of a pack is not what was written, or not the one that was asked for."""
+
+
+class LogDamaged(SealedError):
+    """An object or an entry of the metadata log is not what was written."""
+
+
+class CheckpointDamaged(SealedError):
+    """A checkpoint's manifest or one of its parts is not what was written."""
+
+
+class NothingToRecover(SealedError):
+    """No checkpoint in the store can be used; the text says what was found."""
 
 
 class EncodingFailed(SealedError):

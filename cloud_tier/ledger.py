@@ -59,6 +59,10 @@ class Ledger(Protocol):
         """The plaintext of a block, checked; None when it is gone or damaged, and then nobody needs or can send it."""
         ...
 
+    def cannot_be_sent(self, block: int) -> None:
+        """Its bytes are not what they should be: it is not handed out again, and whoever asks is told of the damage."""
+        ...
+
     async def begin(self, pack_id: PackId, generation: Generation, fence: int, size_bytes: int) -> int:
         """Announce a pack, durably. Returns its number."""
         ...

@@ -6,7 +6,8 @@
     lease/NNNNNN-CLAIM                         bids for it, in a store that cannot create-only; 32 hexadecimal digits
     packs/FENCE/XX/SALT                        XX: the first two digits of the salt, so that no folder gets too long
     log/FENCE/FIRST-LAST-SALT                  log entries FIRST to LAST
-    checkpoints/FENCE/NUMBER-SALT              all metadata, as of log entry NUMBER
+    checkpoints/FENCE/NUMBER-SALT              all metadata, as of log entry NUMBER: the manifest
+    parts/FENCE/XX/SALT                        what manifests list
 
 FENCE is the number of the lease under which the object was made: whatever carries an old one is ignored (I10). Numbers
 have six digits, those of log entries twelve. SALT is the salt of the object's encoding, 64 hexadecimal digits: what is
@@ -24,6 +25,7 @@ LEASES = "lease/"
 PACKS = "packs/"
 LOG = "log/"
 CHECKPOINTS = "checkpoints/"
+PARTS = "parts/"
 
 _SIX = r"([0-9]{6})"
 _TWELVE = r"([0-9]{12})"
@@ -98,7 +100,19 @@ class CheckpointName:
         return f"{CHECKPOINTS}{_digits(self.fence, 6)}/{_digits(self.position, 12)}-{self.salt.hex()}"
 
 
-ObjectName = KeysName | LeaseName | LeaseBidName | PackName | LogName | CheckpointName
+@dataclass(frozen=True, slots=True)
+class PartName:
+    """A part of checkpoints."""
+
+    fence: int
+    salt: bytes
+
+    def __str__(self) -> str:
+        salt = self.salt.hex()
+        return f"{PARTS}{_digits(self.fence, 6)}/{salt[:2]}/{salt}"
+
+
+ObjectName = KeysName | LeaseName | LeaseBidName | PackName | LogName | CheckpointName | PartName
 
 
 def parse_name(name: str) -> ObjectName | None:
@@ -115,6 +129,8 @@ def parse_name(name: str) -> ObjectName | None:
         return LogName(int(found[1]), int(found[2]), int(found[3]), bytes.fromhex(found[4]))
     if found := re.fullmatch(f"{CHECKPOINTS}{_SIX}/{_TWELVE}-{_SALT}", name):
         return CheckpointName(int(found[1]), int(found[2]), bytes.fromhex(found[3]))
+    if (found := re.fullmatch(f"{PARTS}{_SIX}/([0-9a-f]{{2}})/{_SALT}", name)) and found[3].startswith(found[2]):
+        return PartName(int(found[1]), bytes.fromhex(found[3]))
     return None
 
 

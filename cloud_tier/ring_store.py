@@ -9,10 +9,18 @@ enough to notice a mistake.
 """
 
 from cloud_tier.drive_header import DriveHeader
-from cloud_tier.errors import ObjectExists, ObjectMissing, RingRolledBack, StoreMisconfigured, StoreTaken, UnknownFormat
+from cloud_tier.errors import (
+    ObjectExists,
+    ObjectMissing,
+    RingDamaged,
+    RingRolledBack,
+    StoreMisconfigured,
+    StoreTaken,
+    UnknownFormat,
+)
 from cloud_tier.keyring import KeyRing
 from cloud_tier.keys import DriveKeys
-from cloud_tier.object_names import DRIVE, KeysName
+from cloud_tier.object_names import DRIVE, KEYS, KeysName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
 from cloud_tier.probe import PREFIX as PROBES
 
@@ -56,6 +64,22 @@ async def put_ring(store: ObjectStore, ring: KeyRing) -> None:
     except ObjectExists:
         if await store.get(name) != ring.encode():
             raise
+
+
+async def newest_ring(store: ObjectStore) -> KeyRing:
+    """The newest ring that can be read, on a machine that knows none; it is proven when it is opened.
+
+    One that is damaged is passed over: then what was sealed under its generation cannot be opened, and says so. Raises
+    RingDamaged, StoreError.
+    """
+    names = [parse_name(info.name) async for info in list_objects(store, KEYS)]
+    refused = "there is none"
+    for name in sorted((name for name in names if isinstance(name, KeysName)), key=lambda name: -name.number):
+        try:
+            return KeyRing.decode(await store.get(str(name)))
+        except (RingDamaged, UnknownFormat, ObjectMissing) as error:
+            refused = str(error)
+    raise RingDamaged(f"no key ring in the store can be read ({refused}), so that nothing in it can be opened")
 
 
 async def create(store: ObjectStore, name: str, body: bytes) -> None:

@@ -16,6 +16,7 @@ import os
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -42,6 +43,7 @@ class Kind(IntEnum):
     LOG_ENTRY = 2
     CHECKPOINT = 3
     LEASE = 4
+    PART = 5
 
 
 class Part(IntEnum):
@@ -118,6 +120,28 @@ class Sealer:
         with memoryview(self.body) as body, body[offset:] as place:
             self._aead.encrypt_into(_nonce(offset), plaintext, self._bound + _PLACE.pack(offset, part), place)
         return offset, length
+
+
+class SealedObject(NamedTuple):
+    """An object that is ready to be sent. `salt` is part of its name."""
+
+    salt: bytes
+    body: memoryview
+
+
+def seal_one(keys: DriveKeys, kind: Kind, inside: Buffer) -> SealedObject:
+    """An object of one piece."""
+    sealer = Sealer(keys, kind)
+    sealer.seal(inside)
+    return SealedObject(sealer.header.salt, memoryview(sealer.body).toreadonly())
+
+
+def open_one(keys: DriveKeys, kind: Kind, body: Buffer) -> bytes:
+    """What is in an object of one piece. Raises BrokenSeal, UnknownFormat, WrongDrive, WrongKey."""
+    header = Header.decode(body)
+    if header.kind is not kind:
+        raise BrokenSeal(f"this is no {kind.name.lower()} but a {header.kind.name.lower()}")
+    return Opener(keys, header).open(HEADER_BYTES, memoryview(body)[HEADER_BYTES:])
 
 
 def _nonce(offset: int) -> bytes:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from cloud_tier.block_id import block_id
 from cloud_tier.clock import LoopClock
 from cloud_tier.errors import EncodingFailed, StoreError
 from cloud_tier.keys import DriveKeys
@@ -168,7 +169,7 @@ class Uploader:
         except EncodingFailed as error:
             del self._open[lane]
             self._packer.closed(lane)
-            self._encode_anew([*pack.blocks, *(one for one, _ in found)], error)
+            await self._encode_anew([*pack.blocks, *(one for one, _ in found)], error)
             return True
         pack.blocks += [one for one, _ in found]
         self._packer.added(lane, pack.writer.size_bytes)
@@ -182,14 +183,25 @@ class Uploader:
             closed = await trio.to_thread.run_sync(pack.writer.close, limiter=self._thread)
         except EncodingFailed as error:
             self._sending[lane] -= 1
-            self._encode_anew(pack.blocks, error)
+            await self._encode_anew(pack.blocks, error)
             return
         entries = {entry.block_id: entry for entry in closed.entries}
         nursery.start_soon(self._send, lane, closed, [(one, entries[one.block_id]) for one in pack.blocks])
 
-    def _encode_anew(self, blocks: Sequence[Unsent], error: EncodingFailed) -> None:
+    async def _encode_anew(self, blocks: Sequence[Unsent], error: EncodingFailed) -> None:
         log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
-        self._ledger.give_back(blocks)
+        key, good = self._keys().block_key, list[Unsent]()
+        for one in blocks:
+            data = await self._ledger.read(one.block)
+            if data is None:
+                continue
+            if await trio.to_thread.run_sync(block_id, key, data, limiter=self._thread) == one.block_id:
+                good.append(one)
+            else:  # it would fail for ever, and everything with it
+                log.error("block %d is not what its id says; it is not sent", one.block)
+                self._ledger.cannot_be_sent(one.block)
+        self._ledger.give_back(good)
+        self.wake()
 
     # --- sending ---
 

@@ -15,6 +15,7 @@ from cachefs.cut import CutPolicy
 from cachefs.database import Database
 from cachefs.disk import Disk, RealDisk
 from cachefs.errors import CacheError
+from cachefs.mirror import Mirror
 from cachefs.recovery import close, settle, wake
 from cachefs.tier import Cloud, Tier
 from cloud_tier.clock import Clock, SystemClock
@@ -37,7 +38,7 @@ from vfs.resting import Resting, RestPolicy
 from vfs.seal_pass import Names
 from vfs.sealing import Sealing
 from vfs.snapshots import Snapshots
-from vfs.state import open_database
+from vfs.state import LOCAL_TABLES, open_database
 from vfs.undo_epochs import UndoEpochs
 from vfs.xattrs import Xattrs
 
@@ -70,6 +71,10 @@ class Drive:
         self.cache = Cache(state, database, disk, clock, policy, limit_bytes)
         self.cuts = self.cache.cuts
         self.tier = Tier(self.cache, cloud) if cloud is not None else None
+        self.mirror: Mirror | None = None
+        if self.tier is not None and cloud is not None:
+            self.mirror = mirror = Mirror(self.cache, cloud, state, LOCAL_TABLES)
+            self.tier.upkeep.collector.oldest_retained = lambda: mirror.checkpointing.oldest_position
         counters = self.cache.counters
         self.epochs = Epochs(database, self.cuts)
         self.contents = Contents(database, self.cache.blocks, counters, self.epochs)
@@ -150,6 +155,8 @@ class Drive:
         if wake(self.cache, self.state, self.disk, self.epochs.newest_kept):
             self.inodes.recount()
         self.epochs.load()
+        if self.mirror is not None:
+            self.mirror.outbox.load(self.cuts.number)
         self.cache.catalog.load()
         self.actors.load()
         self.snapshots.load()
@@ -171,17 +178,22 @@ class Drive:
                 nursery.start_soon(self.sealing.run)
             if self.recut is not None:
                 nursery.start_soon(self.recut.run)
-            if self.tier is not None:
+            if self.tier is not None and self.mirror is not None:
                 nursery.start_soon(self.tier.run)
+                nursery.start_soon(self.mirror.run)
                 nursery.start_soon(self.pins.run)
 
     async def flush(self) -> None:
-        """Return once everything that was closed before is in the store. While `run` runs, on a drive with a cloud."""
+        """Return once everything that was closed before can be recovered from the store.
+
+        While `run` runs, on a drive with a cloud.
+        """
         assert self.sealing is not None
         assert self.tier is not None
+        assert self.mirror is not None
         await self.sealing.seal_all()
         await self.tier.uploader.flush()
-        await self.cuts.wait_cut()
+        await self.mirror.flush()
 
     async def close(self) -> None:
         """Last cut, files closed. After `run` has ended."""

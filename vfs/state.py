@@ -3,6 +3,7 @@
     drive.db, drive.db-wal, drive.db-shm    rows
     segments/NNNNNNNNNN.seg                 bytes
     intents/N.log                           what happened since cut N
+    outbox/N.log, outbox/N.sent             what cut N changed, for the store
 
 The rest of the directory is the appliance's, and so is the lock that lets one process in.
 """
@@ -14,11 +15,14 @@ from pathlib import Path
 
 from cachefs.database import Database
 from cachefs.disk import Disk, RealDisk
+from cachefs.outbox import LOCAL_TABLES as CACHE_TABLES
 from cloud_tier.clock import Clock
 from vfs.ids import ATTIC, FIRST_FILE, ROOT, WORKSHOP
 from vfs.names import SNAPSHOTS, fold
 
 DATABASE = "drive.db"
+LOCAL_TABLES = CACHE_TABLES | {"pins"}
+"""Tables that are of this machine alone: they never leave it, and a new machine begins them anew (T7)."""
 VISIBLE_DOOR = b"Previous Versions"
 
 
@@ -57,9 +61,7 @@ def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None 
     if (state / DATABASE).exists():
         raise FileExistsError(state)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for folder in (state / "segments", state / "intents"):
-        with suppress(FileExistsError):
-            disk.make_folder(folder)
+    make_folders(state, disk)
     unfinished = state / (DATABASE + ".new")
     for leftover in state.glob(DATABASE + ".new*"):
         disk.unlink(leftover)
@@ -71,6 +73,13 @@ def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None 
     database.close()
     disk.rename(unfinished, state / DATABASE)
     disk.sync_directory(state)
+
+
+def make_folders(state: Path, disk: Disk | None = None) -> None:
+    """The folders that a drive has beside its database."""
+    for folder in (state / "segments", state / "intents"):
+        with suppress(FileExistsError):
+            (disk or RealDisk()).make_folder(folder)
 
 
 def _plant_tree(database: Database, now: int, uid: int, gid: int) -> None:

@@ -88,3 +88,15 @@ def test_endless_fresh_work_does_not_starve_bulk() -> None:
 def test_what_takes_seconds_on_an_office_line_is_bulk() -> None:
     assert lane_of(100_000) is Lane.FRESH
     assert lane_of(1 << 30) is Lane.BULK
+
+
+def test_a_pack_is_due_at_the_very_moment_that_it_names() -> None:
+    clock = FakeClock()
+    for start in (0.1, 1 / 3, 8.2, 1e6 + 0.7):
+        packer: Packer[int] = Packer(clock, age_s=4.7)
+        clock.monotonic_s = lambda start=start: start  # type: ignore[misc, method-assign]
+        packer.added(Lane.FRESH, 1)
+        moment = packer.next_due_s()
+        assert moment is not None
+        clock.monotonic_s = lambda moment=moment: moment  # type: ignore[misc, method-assign]
+        assert packer.due() == [Lane.FRESH]

@@ -8,7 +8,7 @@ import contextlib
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ import pytest
 import trio
 from crash.engine_verdict import losses, promise_of
 from crash.engine_workload import Arrived, Gone, State, ToldStore, Worker
+from crash.store_verdict import store_losses, stored_promise
 from kit.disk_journal import Survival, everything, put
 from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.drive_keys import drive_keys
@@ -27,8 +28,10 @@ from trio.testing import MockClock
 from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.tier import Cloud
+from cloud_tier.errors import NothingToRecover
 from cloud_tier.gc import Margins
 from cloud_tier.memory_store import MemoryStore
+from vfs.recovering import bring_back
 from vfs.seal_pass import Names
 
 EVERY = int(os.environ.get("CRASH_EVERY", "29"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
@@ -110,7 +113,7 @@ async def _store_then(store: ToldStore, facts: list[Any]) -> MemoryStore:
 def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]) -> list[str]:
     """Start a drive from what a crash left, and hold it against the promises. `everything`: only the core died."""
     is_power_lost = survives is not everything
-    for folder in ("segments", "intents"):
+    for folder in ("segments", "intents", "outbox"):
         (place / folder).mkdir(parents=True)
     put(found.found(survives), place)
     boot = b"another boot id!" if is_power_lost else run.disk.boot_id()
@@ -127,6 +130,42 @@ def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]
         for module in ("cachefs.cut", "cachefs.recovery"):
             patch.setattr(f"{module}.boot_id", lambda: boot)
         return trio.run(examine, clock=MockClock(autojump_threshold=0))
+
+
+def look_at_store(run: Run, place: Path, facts: list[Any], spoil: Callable[[MemoryStore], None]) -> list[str]:
+    """Bring a drive back from nothing but the store as it was then, and hold it against the promises."""
+
+    async def examine() -> list[str]:
+        store = await _store_then(run.store, facts)
+        spoil(store)
+        promise = stored_promise(facts)
+        try:
+            recovered = await bring_back(place, store, KEYS, 0)
+        except NothingToRecover as error:
+            return [] if not promise.oldest else [f"nothing came back: {error}"]
+        cloud = Cloud(store, lambda: KEYS)
+        async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=NAMES, cloud=cloud) as built:
+            return await store_losses(built, run.states, promise, recovered)
+
+    place.mkdir(parents=True)
+    with small_limits(), inline_threads():
+        return trio.run(examine, clock=MockClock(autojump_threshold=0))
+
+
+def burn_everywhere(
+    run: Run,
+    scratch: Path,
+    *,
+    every: int = EVERY,
+    first: int = 0,
+    spoil: Callable[[MemoryStore], None] = lambda store: None,
+) -> Iterator[str]:
+    """Lose the machine at every so many calls of its disk: what is wrong with what the store gives back, and where."""
+    for calls, _, facts in crash_points(run.disk, every, first):
+        place = scratch / f"{calls}"
+        for loss in look_at_store(run, place, facts, spoil):
+            yield f"call {calls}: {loss}"
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def crash_everywhere(

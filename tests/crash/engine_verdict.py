@@ -35,7 +35,7 @@ def promise_of(facts: Sequence[Any], *, is_power_lost: bool) -> Promise:
         match fact:
             case Begun(step):
                 newest = max(newest, step)
-            case Promised(step, how) if how == "synced" or not is_power_lost:
+            case Promised(step, how) if how != "closed" or not is_power_lost:
                 oldest = max(oldest, step)
     return Promise(oldest, newest)
 
@@ -66,7 +66,7 @@ async def losses(built: DriveBuilder, states: Sequence[State], promise: Promise)
         wrong.append("a snapshot is there that nobody made")
     for snapshot in sorted(kept):
         step = next(state.kept[snapshot] for state in reversed(states) if snapshot in state.kept)
-        wrong += await _wrong_past(built, snapshot, states[step])
+        wrong += await wrong_past(built, snapshot, states[step])
     built.drive.cuts.log()
     findings, _ = check(built.drive.database, built.state / "segments")
     return wrong + [f"{finding.rule}: {finding.message}" for finding in findings]
@@ -92,21 +92,26 @@ def _under_way(candidates: Sequence[State], found: Found) -> Iterator[State]:
                 yield replace(after, contents={**after.contents, file: longer[:size]})
 
 
-async def _live_tree(built: DriveBuilder) -> Found:
-    files, folders, contents = dict[str, int](), set[str](), dict[int, bytes]()
-    todo = [""]
+def live_names(built: DriveBuilder) -> tuple[set[str], frozenset[str]]:
+    """Paths of all live files, and of all folders."""
+    files, folders, todo = set[str](), set[str](), [""]
     while todo:
         folder = todo.pop()
         for name in built.names(folder):
             path = f"{folder}/{name}".lstrip("/")
-            inode = built.inode(path)
-            if inode.is_folder:
+            if built.inode(path).is_folder:
                 folders.add(path)
                 todo.append(path)
             else:
-                files[path] = inode.ino
-                contents[inode.ino] = await built.read(path)
-    return Found(files, frozenset(folders), contents)
+                files.add(path)
+    return files, frozenset(folders)
+
+
+async def _live_tree(built: DriveBuilder) -> Found:
+    paths, folders = live_names(built)
+    files = {path: int(built.inode(path).ino) for path in paths}
+    contents = {ino: await built.read(path) for path, ino in files.items()}
+    return Found(files, folders, contents)
 
 
 def _wrong_bytes(found: Found, state: State, candidates: Sequence[State]) -> list[str]:
@@ -126,7 +131,8 @@ def _wrong_bytes(found: Found, state: State, candidates: Sequence[State]) -> lis
     return wrong
 
 
-async def _wrong_past(built: DriveBuilder, snapshot: str, state: State) -> list[str]:
+async def wrong_past(built: DriveBuilder, snapshot: str, state: State) -> list[str]:
+    """What a snapshot shows that its step does not have, or the other way round."""
     drive = built.drive
     epoch = drive.snapshots.get(snapshot).epoch
     try:

@@ -4,7 +4,8 @@ Beside the drive stands a model: after every step, which names there are and whi
 numbered in the order in which they happen. Among the calls of the losing disk the worker leaves facts:
 
     Begun(step)       from here on, the disk may hold something of the step
-    Promised(step)    all steps up to this one survive: `closed`, the death of the core; `synced`, also a power loss
+    Promised(step)    all steps up to this one survive: `closed`, the death of the core; `synced`, also a power loss;
+                      `stored`, the loss of the machine
 
 Some small steps happen while the disk is busy with a sync, where only a careful engine keeps rows and bytes together.
 """
@@ -31,7 +32,7 @@ class Begun(NamedTuple):
 
 class Promised(NamedTuple):
     step: int
-    how: Literal["closed", "synced"]
+    how: Literal["closed", "synced", "stored"]
 
 
 class Arrived(NamedTuple):
@@ -206,7 +207,7 @@ class Worker:
             case 17:
                 await self._waiting(self._built.seal())  # changes nothing that anybody sees
             case 18:
-                await self._waiting(self._sync(self._built.drive.flush))
+                await self._flush()
             case 19:
                 await self._waiting(self._evict())
             case 20:
@@ -224,6 +225,11 @@ class Worker:
             await self._waiting(self._built.seal())
         await self._waiting(self._built.recut())
 
+    async def _flush(self) -> None:
+        step = len(self.states) - 1
+        await self._waiting(self._sync(self._built.drive.flush))
+        self._disk.fact(Promised(step, "stored"))
+
     async def _evict(self) -> None:
         """Let everything go that may, and read some of it."""
         assert self._built.drive.tier is not None
@@ -237,10 +243,11 @@ class Worker:
             assert found in [state.contents[state.files[path]] for state in states]
 
     async def _tidy_up(self) -> None:
-        """Merge, repack, doom and delete, as if each durable cut were a checkpoint."""
+        """Make a checkpoint; merge, repack, doom and delete."""
         drive = self._built.drive
         assert drive.tier is not None
-        drive.tier.upkeep.collector.oldest_retained = lambda: drive.cuts.durable or None
+        assert drive.mirror is not None
+        await drive.mirror.checkpointing.make()
         await drive.tier.upkeep.round(is_daily=True)
 
     def _bytes(self, size: int) -> bytes:

@@ -16,8 +16,11 @@ from kit.losing_disk import losing_drive
 from trio.testing import MockClock
 
 from cachefs.tier import Cloud
+from cloud_tier.block_id import BlockId
 from cloud_tier.errors import StoreUnavailable
+from cloud_tier.ledger import Unsent
 from cloud_tier.memory_store import MemoryStore
+from cloud_tier.object_names import PACKS
 from cloud_tier.object_store import Buffer, Pace
 from vfs.check import check
 from vfs.errors import NoSpace, OutOfReach
@@ -32,7 +35,7 @@ def noise(seed: int, length: int) -> bytes:
 
 
 class CountedStore(MemoryStore):
-    """Counts what passes; can be cut off."""
+    """Counts what passes of packs; can be cut off."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,15 +46,17 @@ class CountedStore(MemoryStore):
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
         self._reach()
         await trio.sleep(self.put_s)
-        self.puts += 1
-        self.put_bytes += len(body)
+        if name.startswith(PACKS):
+            self.puts += 1
+            self.put_bytes += len(body)
         await super().put(name, body, if_absent=if_absent, pace=pace)
 
     async def get(self, name: str, start: int = 0, length: int | None = None, *, pace: Pace | None = None) -> bytes:
         self._reach()
         data = await super().get(name, start, length, pace=pace)
-        self.gets += 1
-        self.got_bytes += len(data)
+        if name.startswith(PACKS):
+            self.gets += 1
+            self.got_bytes += len(data)
         return data
 
     def _reach(self) -> None:
@@ -384,7 +389,7 @@ class DyingStore(CountedStore):
         self.is_dying = True
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
-        if self.is_dying:
+        if self.is_dying and name.startswith(PACKS):
             if self.is_stored:
                 await super().put(name, body, if_absent=if_absent, pace=pace)
             self.reached.set()
@@ -410,3 +415,24 @@ async def test_an_upload_that_the_core_did_not_survive_is_made_anew_under_anothe
         assert await built.read("a") == noise(1, 60_000)
         names = [info.name for info in (await store.list_page("packs/")).objects]
         assert len(names) == 1 + is_stored
+
+
+@pytest.mark.expected_log("is not what its id says; it is not sent")
+@pytest.mark.expected_log("what was in that pack is encoded anew")
+async def test_a_block_that_is_not_what_its_id_says_holds_up_no_other(
+    built: DriveBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, taken = built.drive.cache.catalog, list[int]()
+    take = catalog.take
+
+    def as_a_memory_error_would(most_bytes: int) -> list[Unsent]:
+        found = take(most_bytes)
+        taken.extend(one.block for one in found)
+        return [one._replace(block_id=BlockId(bytes(32))) if one.block == taken[0] else one for one in found]
+
+    monkeypatch.setattr(catalog, "take", as_a_memory_error_would)
+    for number in range(3):
+        await built.write(f"{number}", noise(number, 3000))
+    await built.drive.flush()
+    assert catalog.unreadable == {taken[0]}
+    assert built.drive.database.row("SELECT count(*) FROM catalog") == (2,)

@@ -1,0 +1,288 @@
+"""Checkpoints: from time to time the whole database goes to the store, so that the log behind it may be short.
+
+    step                                                     died here → what is left
+    1 copy the database as of the last cut, without the      the copy, removed at the next start
+      tables of this machine (thread)
+    2 put the parts that the last checkpoint does not have   parts that nobody names: removed with the next checkpoint
+    3 put the manifest                                       a checkpoint that is not counted here and may be used
+    4 read all that back and compare it                      the same
+    5 write down that it counts (`outbox/checkpoints`)       the older ones are still there
+    6 remove what only older ones need                       removed with the next checkpoint
+
+Two checkpoints are kept, and all of the log since the older one: if the newest is damaged, the older one and the log
+give the same tables (T10). What is removed in step 6 is found by listing, and only what our own two manifests do not
+name, under our own fence or an older one; a listing that lies leaves more lying around, and removes nothing else.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import trio
+
+from cachefs.database import FORMAT_VERSION, Database
+from cachefs.disk import Disk
+from cachefs.outbox import Outbox
+from cloud_tier.checkpoint import (
+    PART_BYTES,
+    Manifest,
+    PartPlace,
+    open_manifest,
+    open_part,
+    part_id,
+    part_key,
+    seal_manifest,
+    seal_part,
+)
+from cloud_tier.clock import Clock
+from cloud_tier.errors import CheckpointDamaged, CloudError, SealedError, StoreError
+from cloud_tier.keys import DriveKeys
+from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, CheckpointName, LogName, PartName, parse_name
+from cloud_tier.object_store import ObjectStore, list_objects
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+LEAST_LOG_BYTES = 4 << 20
+"""No checkpoint for less than this, unless there is none, or it is a day old."""
+LOG_SHARE = 1 / 8
+"""A checkpoint is due when the log behind the last one has so much of the database's bytes, which shrink to a quarter
+or so on their way: thus a recovery reads little log.
+"""
+OLD_S = 24 * 3600.0
+AGAIN_S = 60.0
+COPY_PAGES = 2000
+DELETE_NAMES = 500
+
+
+@dataclass(frozen=True)
+class Retained:
+    """A checkpoint that counts: read back, and not removed."""
+
+    name: str
+    position: int
+    made_ns: int
+    manifest: Manifest
+
+
+class Checkpointing:
+    """The task that makes them. `run` must be running."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: Callable[[], DriveKeys],
+        outbox: Outbox,
+        database: Database,
+        disk: Disk,
+        state: Path,
+        fence: int,
+        clock: Clock,
+        local_tables: frozenset[str],
+    ) -> None:
+        self.retained: list[Retained] = []
+        """Oldest first, at most two."""
+        self.before_delete: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """Awaited before each batch of deletes; raises CloudError when this machine may not delete."""
+        self.log_bytes: Callable[[], int] = lambda: 0
+        """Bytes of log that were sent since the start."""
+        self.trouble: CloudError | None = None
+        self._store = store
+        self._keys = keys
+        self._outbox = outbox
+        self._database = database
+        self._disk = disk
+        self._copy = state / "checkpoint.db"
+        self._record = state / "outbox" / "checkpoints"
+        self._fence = fence
+        self._clock = clock
+        self._local_tables = local_tables
+        self._log_bytes_then = 0
+        self._hurry = trio.Event()
+        self._outbox_grew = trio.lowlevel.ParkingLot()
+        self._made = trio.lowlevel.ParkingLot()
+
+    @property
+    def oldest_position(self) -> int | None:
+        """What lies before it, no recovery needs: the position of the older of two checkpoints; None while there are
+        not two.
+        """
+        return self.retained[0].position if len(self.retained) == KEPT else None
+
+    async def run(self) -> None:
+        """Make a checkpoint whenever one is due, for ever."""
+        while True:
+            if self.is_due():
+                try:
+                    await self.make()
+                    self.trouble = None
+                except (CloudError, OSError, apsw.Error, KeyError, trio.TooSlowError) as error:
+                    if str(error) != str(self.trouble):  # what a store lacks is said by whoever sends packs
+                        level = logging.INFO if isinstance(error, StoreError) else logging.WARNING
+                        log.log(level, "a checkpoint could not be made, and will be later: %s", error)
+                    self.trouble = error if isinstance(error, CloudError) else CloudError(str(error))
+            self._made.unpark_all()
+            self._hurry = trio.Event()
+            with trio.move_on_after(AGAIN_S if self.trouble is not None else AGAIN_S / 6):
+                await self._hurry.wait()
+
+    def is_due(self) -> bool:
+        """Whether it is time."""
+        if not self.retained or self.retained[-1].position < self._outbox.origin:
+            return True
+        newest = self.retained[-1]
+        if newest.position == self._outbox.position:
+            return False
+        since = self.log_bytes() - self._log_bytes_then
+        is_old = self._clock.now_ns() - newest.made_ns > OLD_S * 1e9
+        return is_old or since > max(LEAST_LOG_BYTES, LOG_SHARE * newest.manifest.size_bytes)
+
+    async def wait_usable(self) -> None:
+        """Return once a checkpoint counts from which the log can be followed."""
+        while not self.retained or self.retained[-1].position < self._outbox.origin:
+            self._hurry.set()
+            await self._made.park()
+
+    # --- making one ---
+
+    async def make(self) -> Manifest:
+        """One checkpoint, whether due or not. Raises CloudError, OSError, apsw.Error: then it does not count."""
+        keys = self._keys()
+        log_bytes_then = self.log_bytes()
+        try:
+            position = await trio.to_thread.run_sync(self._copy_database)
+            digest = await self._digest_at(position)
+            parts, sent_bytes = await self._put_parts(keys)
+            size_bytes = self._copy.stat().st_size
+        finally:
+            self._copy.unlink(missing_ok=True)
+        manifest = Manifest(position, digest, self._clock.now_ns(), FORMAT_VERSION, size_bytes, tuple(parts))
+        sealed = await trio.to_thread.run_sync(seal_manifest, keys, manifest)
+        name = str(CheckpointName(self._fence, position, sealed.salt))
+        await self._store.put(name, sealed.body)
+        if await self._read_back(name) != manifest:
+            raise CheckpointDamaged("the store gave back another manifest than it was given")
+        before = [one for one in self.retained if one.position >= self._outbox.origin and one.name != name]
+        kept = [*before, Retained(name, position, manifest.made_ns, manifest)][-KEPT:]
+        await trio.to_thread.run_sync(self._write_down, kept)
+        self.retained, self._log_bytes_then = kept, log_bytes_then
+        log.info("checkpoint at %d: %d parts, %d bytes sent", position, len(parts), sent_bytes)
+        await self._clean()
+        return manifest
+
+    async def _digest_at(self, position: int) -> bytes:
+        """Of the entry there; its cut was made, so that it is here already, or is being written."""
+        with trio.fail_after(AGAIN_S):
+            while self._outbox.position < position:
+                await self._outbox_grew.park()
+        return self._outbox.digests[position]
+
+    def wake(self) -> None:
+        """The outbox may have grown."""
+        self._outbox_grew.unpark_all()
+
+    def _copy_database(self) -> int:
+        """Copy what the last cut committed, leave out what is of this machine, and say which cut it was."""
+        for leftover in self._copy.parent.glob(self._copy.name + "*"):
+            leftover.unlink()
+        with closing(self._database.reader()) as source, closing(apsw.Connection(str(self._copy))) as copy:
+            with source:  # one moment, however long it takes
+                position: int = source.execute("SELECT value FROM local_counters WHERE name = 'cut'").get
+                with copy.backup("main", source, "main") as copying:
+                    while not copying.done:
+                        copying.step(COPY_PAGES)
+            copy.pragma("journal_mode", "off")
+            copy.pragma("synchronous", "off")
+            copy.pragma("secure_delete", True)  # what is left out shall not travel in free pages
+            with copy:
+                for table in sorted(self._local_tables):
+                    copy.execute(f"DELETE FROM {table}")
+        return position
+
+    async def _put_parts(self, keys: DriveKeys) -> tuple[list[PartPlace], int]:
+        known = {part.part_id: part for one in self.retained for part in one.manifest.parts}
+        parts: list[PartPlace] = []
+        sent_bytes = 0
+        key = part_key(keys)
+        with self._copy.open("rb") as file:
+            while data := await trio.to_thread.run_sync(file.read, PART_BYTES):
+                id_ = await trio.to_thread.run_sync(part_id, key, data)
+                place = known.get(id_)
+                if place is None:
+                    sealed = await trio.to_thread.run_sync(seal_part, keys, data)
+                    place = known[id_] = PartPlace(self._fence, sealed.salt, id_, len(data))
+                    name = str(PartName(self._fence, sealed.salt))
+                    await self._store.put(name, sealed.body)
+                    await trio.to_thread.run_sync(open_part, keys, await self._store.get(name), id_)
+                    sent_bytes += len(sealed.body)
+                parts.append(place)
+        return parts, sent_bytes
+
+    # --- what counts, and what may go ---
+
+    async def load(self) -> None:
+        """Find the checkpoints that count, by what was written down here and what the store gives for it.
+
+        Returns once the store has answered.
+        """
+        for name in await trio.to_thread.run_sync(self._written_down):
+            try:
+                manifest = await self._read_back(name)
+            except (StoreError, SealedError) as error:
+                log.warning("checkpoint %s cannot be read back (%s): another is made", name, error)
+                continue
+            self.retained.append(Retained(name, manifest.position, manifest.made_ns, manifest))
+
+    async def _read_back(self, name: str) -> Manifest:
+        while True:
+            try:
+                body = await self._store.get(name)
+            except StoreError as error:
+                if not error.is_retryable:
+                    raise
+                await trio.sleep(AGAIN_S)
+            else:
+                return await trio.to_thread.run_sync(open_manifest, self._keys(), body)
+
+    def _written_down(self) -> list[str]:
+        with suppress(OSError, ValueError):
+            return [str(name) for name in json.loads(self._record.read_text())]
+        return []
+
+    def _write_down(self, kept: list[Retained]) -> None:
+        draft = self._record.with_name("checkpoints.new")
+        with suppress(FileNotFoundError):
+            self._disk.unlink(draft)
+        fd = self._disk.open(draft, create=True)
+        try:
+            self._disk.pwrite(fd, json.dumps([one.name for one in kept]).encode(), 0)
+            self._disk.sync(fd)
+        finally:
+            self._disk.close(fd)
+        self._disk.rename(draft, self._record)
+        self._disk.sync_directory(self._record.parent)
+
+    async def _clean(self) -> None:
+        """Remove checkpoints, parts and log that no recovery from the retained ones needs."""
+        if len(self.retained) < KEPT:
+            return
+        names = {one.name for one in self.retained}
+        parts = {str(PartName(part.fence, part.salt)) for one in self.retained for part in one.manifest.parts}
+        oldest = self.retained[0].position
+        needless: list[str] = []
+        async for info in list_objects(self._store, CHECKPOINTS):
+            if isinstance(found := parse_name(info.name), CheckpointName) and found.fence <= self._fence:
+                needless += [info.name] * (info.name not in names and found.position <= self.retained[-1].position)
+        async for info in list_objects(self._store, PARTS):
+            if isinstance(part := parse_name(info.name), PartName) and part.fence <= self._fence:
+                needless += [info.name] * (info.name not in parts)
+        async for info in list_objects(self._store, LOG):
+            if isinstance(entry := parse_name(info.name), LogName) and entry.fence <= self._fence:
+                needless += [info.name] * (entry.last <= oldest)
+        for begin in range(0, len(needless), DELETE_NAMES):
+            await self.before_delete()
+            await self._store.delete(needless[begin : begin + DELETE_NAMES])

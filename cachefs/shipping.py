@@ -1,0 +1,145 @@
+"""Sending the log: entries of the outbox into the store, a few seconds after their cut.
+
+    outbox ──oldest first──▶ one object of entries that follow each other (thread) ──▶ store ──▶ outbox.sent
+
+    step                          died here → what is left
+    1 read entries, seal them     the entries here
+    2 put the object              the object there, perhaps, and the entries here: they are sent once more, under
+                                  another name. Whoever reads finds equal entries twice
+    3 tell the outbox             the same
+
+A put that fails is tried again with the same bytes for as long as the core lives, and then the entries wait. A store
+that is away for so long that they fill the outbox gets a checkpoint instead.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from cachefs.outbox import MOST_BYTES, Outbox
+from cloud_tier.clock import Clock
+from cloud_tier.errors import LogDamaged, StoreError
+from cloud_tier.keys import DriveKeys
+from cloud_tier.log_entry import LogEntry
+from cloud_tier.log_object import seal_entries
+from cloud_tier.object_names import LogName
+from cloud_tier.object_store import ObjectStore
+from cloud_tier.sealed import SealedObject
+
+log = logging.getLogger(__name__)
+
+AGE_S = 4.0
+"""How long the oldest entry waits for others that go with it. With the cut's five seconds: ten, on a good line."""
+OBJECT_BYTES = 4 << 20
+FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
+
+
+class Shipping:
+    """The task that sends the log. `run` must be running; `wake` it when the outbox has grown."""
+
+    def __init__(
+        self, store: ObjectStore, keys: Callable[[], DriveKeys], outbox: Outbox, fence: int, clock: Clock
+    ) -> None:
+        self.trouble: StoreError | None = None
+        self.sent = 0
+        """Everything up to this position is in the store, as far as this life knows."""
+        self.sent_bytes = 0
+        """Since the start."""
+        self.objects = 0
+        self.delays_s: list[float] = []
+        """Of the last thousand entries sent: from the cut to the store's answer."""
+        self._store = store
+        self._keys = keys
+        self._outbox = outbox
+        self._fence = fence
+        self._clock = clock
+        self._wanted = trio.Event()
+        self._progress = trio.lowlevel.ParkingLot()
+        self._hurries = 0
+        self._due_s: float | None = None  # when what waits goes
+
+    def wake(self) -> None:
+        """The outbox may have grown."""
+        self._wanted.set()
+        self._progress.unpark_all()
+
+    @property
+    def behind_s(self) -> float:
+        """How old the oldest entry is that the store lacks; 0 when it has them all."""
+        waiting = list(self._outbox.waiting.values())
+        return max(0.0, (self._clock.now_ns() - waiting[0][0]) / 1e9) if waiting else 0.0
+
+    async def flush(self, position: int) -> None:
+        """Return once the entry of cut `position`, which was made, is in the store."""
+        self._hurries += 1
+        self.wake()
+        try:
+            while self._outbox.position < position or any(one <= position for one in list(self._outbox.waiting)):
+                await self._progress.park()
+        finally:
+            self._hurries -= 1
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            self._wanted = trio.Event()
+            waiting = list(self._outbox.waiting.items())
+            if self._outbox.waiting_bytes > MOST_BYTES:
+                await trio.to_thread.run_sync(self._outbox.abandon)
+                continue
+            if not waiting:
+                self._due_s = None
+            elif self._due_s is None:
+                self._due_s = trio.current_time() + AGE_S
+            if self._due_s is not None and (self._hurries or trio.current_time() >= self._due_s):
+                await self._send([position for position, _ in waiting])
+                self._due_s = None
+                self._progress.unpark_all()
+                continue
+            with trio.move_on_at(float("inf") if self._due_s is None else self._due_s):
+                await self._wanted.wait()
+
+    async def _send(self, positions: Sequence[int]) -> None:
+        entries, sealed = await trio.to_thread.run_sync(self._seal, positions)
+        if not entries or sealed is None:
+            return
+        first, last = entries[0].position, entries[-1].position
+        await self._put(str(LogName(self._fence, first, last, sealed.salt)), sealed.body)
+        await trio.to_thread.run_sync(self._outbox.sent, last)
+        now = self._clock.now_ns()
+        self.delays_s = (self.delays_s + [(now - entry.made_ns) / 1e9 for entry in entries])[-1000:]
+        self.sent, self.objects = last, self.objects + 1
+        self.sent_bytes += len(sealed.body)
+
+    def _seal(self, positions: Sequence[int]) -> tuple[list[LogEntry], SealedObject | None]:
+        """Some entries from the first on that follow each other, in one object."""
+        entries: list[LogEntry] = []
+        size = 0
+        for position in positions:
+            try:
+                entry = self._outbox.entry(position)
+            except (OSError, LogDamaged) as error:
+                log.error("entry %d of the log cannot be sent (%s): a checkpoint takes its place", position, error)
+                self._outbox.abandon()
+                break
+            if entries and (entry.before != entries[-1].digest or size + len(entry.body) > OBJECT_BYTES):
+                break
+            entries.append(entry)
+            size += len(entry.body)
+        return entries, seal_entries(self._keys(), entries) if entries else None
+
+    async def _put(self, name: str, body: memoryview) -> None:
+        wait = FIRST_WAIT_S
+        while True:
+            try:
+                await self._store.put(name, body)
+            except StoreError as error:
+                if self.trouble is None:
+                    log.info("the log waits: %s", error)
+                self.trouble = error
+                await trio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT_S)
+            else:
+                self.trouble = None
+                return

@@ -1,0 +1,189 @@
+"""The engine's part of a recovery: from a store and its keys to a state directory with a drive in it.
+
+    step                                              died here → what the next one does
+    1 a checkpoint's database, into `drive.db.new`    begins anew
+    2 the log behind it, run                          begins anew
+    3 packs that the log does not know, adopted       begins anew
+    4 the machine that was, forgotten; files that     begins anew
+      were behind, put back
+    5 `drive.db.new` becomes `drive.db`               begins anew, until the appliance says that there is a drive
+
+Nothing in the store is changed. Which checkpoint: the newest that opens and is whole; a damaged one costs nothing but
+the longer log behind the one before.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from cachefs.adopting import adopt_packs
+from cachefs.database import Database
+from cachefs.replaying import run_entry
+from cloud_tier.checkpoint import Manifest
+from cloud_tier.errors import LogDamaged, NothingToRecover, ObjectMissing, SealedError
+from cloud_tier.keys import DriveKeys
+from cloud_tier.log_entry import LogEntry
+from cloud_tier.object_store import ObjectStore
+from cloud_tier.stored_log import Follower, checkpoints_in, fetch_database, manifest_of
+from vfs.recovered import Behind, forget_machine, put_back
+from vfs.state import DATABASE, make_folders, migrations
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What came back. Times in nanoseconds since 1970.
+
+    `as_of_ns`: when the newest change was made that came back; `position`: its entry. `left`: what the store has behind
+    that and cannot be used. `adopted`: blocks found in packs that the log did not know.
+    """
+
+    as_of_ns: int
+    position: int
+    files: int
+    snapshots: int
+    adopted: int
+    behind: tuple[Behind, ...]
+    left: str | None
+
+
+class _Reached(NamedTuple):
+    """The last entry whose rows are there."""
+
+    position: int
+    made_ns: int
+    left: str | None
+
+
+async def bring_back(
+    state: Path,
+    store: ObjectStore,
+    keys: DriveKeys,
+    now_ns: int,
+    *,
+    until_ns: int | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Recovered:
+    """Make the drive in `state`, a folder without one, as the store has it; the newest state not younger than
+    `until_ns`. `say` hears, in a few words, what is being done.
+
+    Raises NothingToRecover, StoreError, CacheError, OSError.
+    """
+    return await _Recovery(state, store, keys, now_ns, until_ns, say).run()
+
+
+class _Recovery:
+    def __init__(
+        self,
+        state: Path,
+        store: ObjectStore,
+        keys: DriveKeys,
+        now_ns: int,
+        until_ns: int | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._keys = keys
+        self._now_ns = now_ns
+        self._until_ns = until_ns
+        self._say = say
+        self._new = state / (DATABASE + ".new")
+
+    async def run(self) -> Recovered:
+        for leftover in self._state.glob(DATABASE + "*"):
+            leftover.unlink()
+        database, reached = await self._bring_rows()
+        try:
+            self._say("looking for packs that the log does not know")
+            adopted = await adopt_packs(database, self._store, self._keys)
+            found = await trio.to_thread.run_sync(self._settle, database, reached, adopted)
+        finally:
+            database.close()
+        self._new.rename(self._state / DATABASE)
+        make_folders(self._state)
+        return found
+
+    async def _bring_rows(self) -> tuple[Database, _Reached]:
+        names = await checkpoints_in(self._store)
+        refused: list[str] = []
+        for name in names:
+            try:
+                manifest = await manifest_of(self._store, self._keys, name)
+                if self._until_ns is not None and manifest.made_ns > self._until_ns:
+                    refused.append(f"that of {_when(manifest.made_ns)} is younger")
+                    continue
+                await self._fetch(manifest)
+            except (SealedError, ObjectMissing) as error:
+                log.warning("checkpoint %s cannot be used: %s", name, error)
+                refused.append(f"that at {name.position} cannot be used ({error})")
+                continue
+            return await self._follow(manifest)
+        raise NothingToRecover(
+            f"the store has {len(names)} checkpoints of the drive, and none can be used: {'; '.join(refused) or 'none'}"
+        )
+
+    async def _fetch(self, manifest: Manifest) -> None:
+        done, total = 0, manifest.size_bytes
+
+        def report(more: int) -> None:
+            nonlocal done
+            done += more
+            self._say(f"names and attributes as of {_when(manifest.made_ns)}: {100 * done // max(1, total)} %")
+
+        with self._new.open("wb") as file:
+            await fetch_database(self._store, self._keys, manifest, file, report)
+
+    async def _follow(self, manifest: Manifest) -> tuple[Database, _Reached]:
+        database = Database.open(self._new, migrations=migrations())
+        follower = Follower(self._store, self._keys, manifest)
+        reached = _Reached(manifest.position, manifest.made_ns, None)
+        try:
+            async with aclosing(follower.entries()) as batches:
+                async for entry in _one_by_one(batches):
+                    if self._until_ns is not None and entry.made_ns > self._until_ns:
+                        return database, reached
+                    await trio.to_thread.run_sync(run_entry, database, entry)
+                    reached = _Reached(entry.position, entry.made_ns, None)
+                    self._say(f"changes until {_when(entry.made_ns)}")
+        except LogDamaged as error:
+            return database, reached._replace(left=f"the log in the store ends at entry {reached.position}: {error}")
+        except BaseException:
+            database.close()
+            raise
+        return database, reached._replace(left=follower.left)
+
+    def _settle(self, database: Database, reached: _Reached, adopted: int) -> Recovered:
+        database.begin()
+        forget_machine(database, reached.position)
+        behind = put_back(database, self._now_ns)
+        files = database.row("SELECT count(*) FROM inodes WHERE mode & 61440 = 32768 AND nlink > 0")[0]
+        snapshots = database.row("SELECT count(*) FROM snapshots WHERE kind = 'snapshot' AND state = 'kept'")[0]
+        database.commit()
+        database.checkpoint()
+        return Recovered(
+            as_of_ns=reached.made_ns,
+            position=reached.position,
+            files=files,
+            snapshots=snapshots,
+            adopted=adopted,
+            behind=tuple(behind),
+            left=reached.left,
+        )
+
+
+async def _one_by_one(batches: AsyncIterator[list[LogEntry]]) -> AsyncIterator[LogEntry]:
+    async for batch in batches:
+        for entry in batch:
+            yield entry
+
+
+def _when(instant_ns: int) -> str:
+    return datetime.fromtimestamp(instant_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
