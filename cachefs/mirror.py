@@ -37,7 +37,7 @@ class Mirror:
             cache.clock,
             local_tables,
         )
-        self.checkpointing.before_delete = lambda: cloud.right().check()
+        self.shipping.before_delete = self.checkpointing.before_delete = lambda: cloud.right().check()
         self.checkpointing.log_bytes = lambda: self.shipping.sent_bytes
         self._cuts.outbox = self.outbox
         self._cuts.when_gathered = self._gathered

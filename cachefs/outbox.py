@@ -5,7 +5,8 @@ durable, the log that it has made needless is rewritten here as a `LogEntry`: wi
 statements on tables of this machine (T7). Only then is it removed.
 
     outbox/NNNNNNNNNNNN.log      the entry of cut N, not known to be in the store
-    outbox/NNNNNNNNNNNN.sent     the newest entry that the store has: the next one names its digest
+    outbox/NNNNNNNNNNNN.sent     one that the store has, among many small objects that are to become one; or the newest,
+                                 because the next one names its digest
 
     died                                               left, and done at the next start
     between COMMIT and this                            the intent log, ended: rewritten then
@@ -58,6 +59,8 @@ class Outbox:
         self.digests: dict[int, bytes] = {}  # by position, since the start or the origin
         self.waiting: dict[int, tuple[int, int]] = {}
         """Entries that the store may not have: position → (made, in ns; bytes), oldest first."""
+        self.kept: dict[int, int] = {}
+        """Entries that the store has and that are still here: position → bytes, oldest first."""
         self._disk = disk
         self._directory = state / "outbox"
         self._intents = state / "intents"
@@ -85,8 +88,12 @@ class Outbox:
                 self.origin, self.digests = position, {}
             self.position = position
             self.digests[position] = entry.digest
-            if path.suffix == ".log" and not entry.is_origin:
+            if entry.is_origin:
+                continue
+            if path.suffix == ".log":
                 self.waiting[position] = (entry.made_ns, len(entry.body))
+            else:
+                self.kept[position] = len(entry.body)
         self.gather(cut)
         newest = self._read(self._path(cut))
         if newest is None or self.position != cut or newest.schema != FORMAT_VERSION:
@@ -137,20 +144,23 @@ class Outbox:
 
     def entry(self, position: int) -> LogEntry:
         """One that is here. Raises OSError, LogDamaged."""
-        return LogEntry.parse(self._path(position).read_bytes())
+        path = self._path(position)
+        return LogEntry.parse((path if position in self.waiting else path.with_suffix(".sent")).read_bytes())
 
     def sent(self, position: int) -> None:
-        """The store has all entries up to this one. They go, but for the newest. Blocks on the disk. Raises OSError."""
-        for path in sorted(self._directory.glob("*.sent")):
-            if int(path.stem) < position:
-                self._disk.unlink(path)
+        """The store has all entries up to this one. They stay until `forget`. Blocks on the disk. Raises OSError."""
         for waiting in [one for one in list(self.waiting) if one <= position]:
-            if waiting == position:
-                self._disk.rename(self._path(waiting), self._path(waiting).with_suffix(".sent"))
-            else:
-                self._disk.unlink(self._path(waiting))
-            del self.waiting[waiting]
+            path = self._path(waiting)
+            self._disk.rename(path, path.with_suffix(".sent"))
+            self.kept[waiting] = self.waiting.pop(waiting)[1]
             self.digests.pop(waiting - 1000, None)
+
+    def forget(self, position: int) -> None:
+        """Entries that were sent need not stay up to this one; the newest does. Blocks on the disk. Raises OSError."""
+        for kept in [one for one in self.kept if one <= position]:
+            if kept != self.position:
+                self._disk.unlink(self._path(kept).with_suffix(".sent"))
+                del self.kept[kept]
 
     def abandon(self) -> None:
         """Give up what waits: a checkpoint is to say it all. Blocks on the disk. Raises OSError."""

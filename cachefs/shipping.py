@@ -8,21 +8,27 @@
                                   another name. Whoever reads finds equal entries twice
     3 tell the outbox             the same
 
+Every hour the many small objects of that hour become one:
+
+    4 seal the entries that are still here, put           both, which is harmless
+    5 delete the small objects                            some of them: they lie there until a checkpoint covers them
+    6 let the entries go                                  the same
+
 A put that fails is tried again with the same bytes for as long as the core lives, and then the entries wait. A store
 that is away for so long that they fill the outbox gets a checkpoint instead.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from cachefs.outbox import MOST_BYTES, Outbox
 from cloud_tier.clock import Clock
-from cloud_tier.errors import LogDamaged, StoreError
+from cloud_tier.errors import CloudError, LogDamaged, StoreError
 from cloud_tier.keys import DriveKeys
 from cloud_tier.log_entry import LogEntry
-from cloud_tier.log_object import seal_entries
+from cloud_tier.log_object import open_entries, seal_entries
 from cloud_tier.object_names import LogName
 from cloud_tier.object_store import ObjectStore
 from cloud_tier.sealed import SealedObject
@@ -32,6 +38,12 @@ log = logging.getLogger(__name__)
 AGE_S = 4.0
 """How long the oldest entry waits for others that go with it. With the cut's five seconds: ten, on a good line."""
 OBJECT_BYTES = 4 << 20
+COMPACT_S = 3600.0
+LEAST_OBJECTS = 16
+"""So many objects must have been sent for it."""
+KEPT_BYTES = 32 << 20
+"""Or as much as this, for all that stays here meanwhile."""
+DELETE_NAMES = 500
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
 
 
@@ -47,6 +59,8 @@ class Shipping:
         self.sent_bytes = 0
         """Since the start."""
         self.objects = 0
+        self.before_delete: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """Awaited before each batch of deletes; raises CloudError when this machine may not delete."""
         self.delays_s: list[float] = []
         """Of the last thousand entries sent: from the cut to the store's answer."""
         self._store = store
@@ -58,6 +72,8 @@ class Shipping:
         self._progress = trio.lowlevel.ParkingLot()
         self._hurries = 0
         self._due_s: float | None = None  # when what waits goes
+        self._compacted_s = float("-inf")
+        self._small: list[LogName] = []  # sent in this life, since the last compaction
 
     def wake(self) -> None:
         """The outbox may have grown."""
@@ -96,6 +112,7 @@ class Shipping:
                 await self._send([position for position, _ in waiting])
                 self._due_s = None
                 self._progress.unpark_all()
+                await self._compact()
                 continue
             with trio.move_on_at(float("inf") if self._due_s is None else self._due_s):
                 await self._wanted.wait()
@@ -105,8 +122,10 @@ class Shipping:
         if not entries or sealed is None:
             return
         first, last = entries[0].position, entries[-1].position
-        await self._put(str(LogName(self._fence, first, last, sealed.salt)), sealed.body)
+        name = LogName(self._fence, first, last, sealed.salt)
+        await self._put(str(name), sealed.body)
         await trio.to_thread.run_sync(self._outbox.sent, last)
+        self._small.append(name)
         now = self._clock.now_ns()
         self.delays_s = (self.delays_s + [(now - entry.made_ns) / 1e9 for entry in entries])[-1000:]
         self.sent, self.objects = last, self.objects + 1
@@ -128,6 +147,45 @@ class Shipping:
             entries.append(entry)
             size += len(entry.body)
         return entries, seal_entries(self._keys(), entries) if entries else None
+
+    # --- many into one ---
+
+    async def _compact(self) -> None:
+        if self._compacted_s == float("-inf"):
+            self._compacted_s = trio.current_time()
+        is_due = trio.current_time() - self._compacted_s >= COMPACT_S and len(self._small) >= LEAST_OBJECTS
+        if not is_due and sum(self._outbox.kept.values()) < KEPT_BYTES:
+            return
+        self._compacted_s = trio.current_time()
+        try:
+            while len(self._small) >= LEAST_OBJECTS:
+                await self._compact_some()
+            await trio.to_thread.run_sync(self._outbox.forget, self._outbox.position)
+        except CloudError as error:  # harmless: the small ones stay
+            log.info("the log stays in small objects for now: %s", error)
+        self._small.clear()
+
+    async def _compact_some(self) -> None:
+        first = self._small[0].first
+        kept = [position for position in self._outbox.kept if position >= first]
+        entries, sealed = await trio.to_thread.run_sync(self._seal, kept)
+        if sealed is None:
+            self._small.clear()
+            return
+        last = entries[-1].position
+        needless = [name for name in self._small if name.last <= last]
+        if not needless or entries[0].position > first:
+            self._small.clear()
+            return
+        name = LogName(self._fence, entries[0].position, last, sealed.salt)
+        await self._store.put(str(name), sealed.body)
+        if await trio.to_thread.run_sync(open_entries, self._keys(), await self._store.get(str(name))) != entries:
+            raise LogDamaged("the store gave back other entries than it was given")
+        for begin in range(0, len(needless), DELETE_NAMES):
+            await self.before_delete()
+            await self._store.delete([str(name) for name in needless[begin : begin + DELETE_NAMES]])
+        self._small = self._small[len(needless) :]
+        await trio.to_thread.run_sync(self._outbox.forget, last)
 
     async def _put(self, name: str, body: memoryview) -> None:
         wait = FIRST_WAIT_S

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from trio.testing import MockClock
 
 from cachefs.disk import RealDisk
 from cachefs.outbox import MOST_BYTES, Outbox, table_of
+from cloud_tier.object_names import LOG
+from cloud_tier.object_store import list_objects
 from vfs.drive import Drive
 from vfs.state import LOCAL_TABLES
 
@@ -164,3 +167,25 @@ async def test_what_waits_for_too_long_is_given_up_for_a_checkpoint(built: Cloud
     await built.restart(crash=True)
     await built.write("b", b"two")
     assert (await gathered(built.drive)).origin == outbox.origin
+
+
+async def test_hours_of_small_changes_are_few_objects_and_the_same_rows(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cachefs.shipping.COMPACT_S", 300.0)
+    await built.sent()
+    replica = Replica(built.state, tmp_path / "replica.db")
+    counts = []
+    for number in range(100):
+        await built.write(f"{number % 7}", b"%d" % number)
+        await trio.sleep(11)
+        counts.append(len([info async for info in list_objects(built.store, LOG)]))
+    await built.sent()
+    assert sum(after < before for before, after in pairwise(counts)) == 3  # times that many became one
+    assert max(counts) < 60
+    await built.restart(crash=True)
+    await built.sent()
+    assert len(list((built.state / "outbox").iterdir())) < 60
+    replica.follow(await entries_in(built.store, KEYS))
+    assert replica.differences(built.state) == []
+    replica.close()
