@@ -182,7 +182,7 @@ async def test_hours_of_small_changes_are_few_objects_and_the_same_rows(
         counts.append(len([info async for info in list_objects(built.store, LOG)]))
     await built.sent()
     assert sum(after < before for before, after in pairwise(counts)) == 3  # times that many became one
-    assert max(counts) < 60
+    assert max(counts) < 80
     await built.restart(crash=True)
     await built.sent()
     assert len(list((built.state / "outbox").iterdir())) < 60
