@@ -3,12 +3,15 @@
     step                                              died here → what the next `recover` does
     1 store: header, newest key ring; open it         the same
     2 the engine's part (`vfs.recovering`)            begins anew
-    3 a wrap for this machine, in a ring of the       the store has one more wrap than machines
+    3 the lease, which names the last entry that      takes over from this one
+      came back: from here on the machine that had
+      the drive may only read
+    4 a wrap for this machine, in a ring of the       the store has one more wrap than machines
       store; key file, ring, header, config
-    4 `recovered.json`: what was behind               the same
-    5 `layout`                                        there is a drive
+    5 `recovered.json`: what was behind               the same
+    6 `layout`                                        there is a drive
 
-Nothing in the store is changed but for the key ring of step 3.
+Nothing else in the store is changed.
 """
 
 import json
@@ -17,14 +20,17 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import trio
 
 from appliance.cloud_errors import cloud_told
 from appliance.config import default_text
 from appliance.durable import make_folder_durably, write_durably
-from appliance.errors import ConfigInvalid, Damaged, Locked
+from appliance.errors import ApplianceError, ConfigInvalid, Damaged, Locked
+from appliance.figures import instant_text
 from appliance.keys import Brought, brought_secret, machine_name
+from appliance.leasing import claim_lease
 from appliance.lock import holding
 from appliance.making import PATIENCE, for_us_alone
 from appliance.places import LAYOUT, StatePlaces
@@ -37,6 +43,7 @@ from cloud_tier.key_file import key_file_text
 from cloud_tier.keyring import KeyRing
 from cloud_tier.keys import DriveKeys
 from cloud_tier.kit import parse_kit
+from cloud_tier.lease import Lease, accepted_of, chain
 from cloud_tier.object_names import DRIVE
 from cloud_tier.object_store import ObjectStore
 from cloud_tier.ring_store import newest_ring, put_ring
@@ -47,6 +54,19 @@ from vfs.recovering import Recovered, bring_back
 log = logging.getLogger(__name__)
 
 
+class StillHeld(ApplianceError):
+    """Somebody has the drive, and nobody said that this is over."""
+
+    code = "refused"
+
+    def __init__(self, lease: Lease) -> None:
+        since = instant_text(datetime.fromtimestamp(lease.claimed_ns / 1e9, UTC))
+        super().__init__(
+            f"The drive belongs to the machine {lease.machine}, since {since}. If that machine is lost, or this one is "
+            "to replace it, say so with --take-over: from then on it may only read. Nothing was made."
+        )
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be recovered. `until_ns`: the newest state that is not younger; None for the newest."""
@@ -55,6 +75,8 @@ class Wanted:
     brought: Brought
     until_ns: int | None = None
     key_file: bool = True
+    take_over: bool = False
+    """Whether the machine that has the drive is lost for good."""
     say: Callable[[str], None] = lambda sentence: None
     """Hears, in a few words, what is being done."""
 
@@ -99,10 +121,22 @@ class _Recovery:
     async def run(self) -> Recovered:
         places, wanted = self._places, self._wanted
         header, ring, keys = await self._unlock()
-        places.layout.unlink(missing_ok=True)
+        leases = await chain(self._store, keys)
+        if leases and not wanted.take_over:
+            raise StillHeld(leases[-1])
+        for stale in (places.layout, places.lease):
+            stale.unlink(missing_ok=True)
         found = await bring_back(
-            places.state, self._store, keys, self._clock.now_ns(), until_ns=wanted.until_ns, say=wanted.say
+            places.state,
+            self._store,
+            keys,
+            self._clock.now_ns(),
+            until_ns=wanted.until_ns,
+            accepted=accepted_of(leases),
+            say=wanted.say,
         )
+        now_ns, before = self._clock.now_ns(), leases[-1].fence if leases else None
+        await claim_lease(places, self._store, keys, self._disk, now_ns, take_over=before, accepted=found.position)
         await self._equip(header, ring, keys)
         told = [one._asdict() | {"path": os.fsdecode(one.path)} for one in found.behind]
         report = {"as_of_ns": found.as_of_ns, "left": found.left, "behind": told}

@@ -50,7 +50,7 @@ $key
 WHEN THE APPLIANCE IS LOST
   a) Install Hybrid Drive on a new machine, with the access to the store.
   b) Type the lines above, from "Drive:" on, into a file kit.txt.
-  c) hybrid-drive recover --store URL --state DIRECTORY --kit kit.txt
+  c) hybrid-drive recover --kit kit.txt --state DIRECTORY --take-over
 
 WHEN THIS PAGE IS LOST, OR SOMEBODY ELSE HAS SEEN IT
   hybrid-drive keys list          shows its number

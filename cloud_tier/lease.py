@@ -21,8 +21,9 @@ it is asked for again and again, and the store's grace for old packs covers the 
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import trio
 
@@ -96,6 +97,19 @@ async def current(store: ObjectStore, keys: DriveKeys, after: int = 0) -> Lease 
     while (found := await _read(store, keys, after + 1)) is not None:
         newest, after = found, found.fence
     return newest
+
+
+async def chain(store: ObjectStore, keys: DriveKeys) -> list[Lease]:
+    """All claims, the first first. Raises LeaseDamaged, WrongKey, StoreError."""
+    found: list[Lease] = []
+    while (next_ := await _read(store, keys, len(found) + 1)) is not None:
+        found.append(next_)
+    return found
+
+
+def accepted_of(leases: Sequence[Lease]) -> dict[int, int]:
+    """By fence, but for the newest: the last log position that whoever took over has accepted; the rest is ignored."""
+    return {before.fence: after.accepted for before, after in pairwise(leases)}
 
 
 async def claim(

@@ -33,6 +33,7 @@ from vfs.past import Past
 from vfs.pins import Pins
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
+from vfs.recovered import lost_blocks
 from vfs.recut import Recut
 from vfs.resting import Resting, RestPolicy
 from vfs.seal_pass import Names
@@ -158,6 +159,7 @@ class Drive:
         if self.mirror is not None:
             self.mirror.outbox.load(self.cuts.number)
         self.cache.catalog.load()
+        self.cache.suspects |= lost_blocks(self.database)  # the same bytes saved again heal what needs them
         self.actors.load()
         self.snapshots.load()
         self.doors.load()

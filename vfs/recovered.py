@@ -25,6 +25,7 @@ from vfs.state import LOCAL_TABLES
 LOST = "lost"  # local counter: how many blocks a recovery did not find; 0 or none = there never was one
 
 _LOST_BLOCKS = "SELECT block FROM blocks WHERE block NOT IN (SELECT block FROM catalog)"
+_STILL_LOST = f"{_LOST_BLOCKS} AND block NOT IN (SELECT block FROM residency)"
 _NEEDED_BY = "SELECT content FROM extents WHERE block = ?"
 _VERSIONS = (
     "SELECT max(s.epoch) FROM inodes_history h JOIN snapshots s ON s.state = 'kept' AND s.epoch >= h.since"
@@ -54,6 +55,13 @@ def forget_machine(database: Database, position: int) -> None:
     for table in sorted(LOCAL_TABLES):
         database.write(f"DELETE FROM {table}")
     database.write("INSERT INTO local_counters VALUES ('cut', ?)", (position,))
+
+
+def lost_blocks(database: Database) -> set[int]:
+    """Blocks that a recovery did not find, and that have not been saved anew since."""
+    if database.row("SELECT value FROM local_counters WHERE name = ?", (LOST,)) is None:
+        return set()
+    return {block for (block,) in database.rows(_STILL_LOST)}
 
 
 def put_back(database: Database, now_ns: int) -> list[Behind]:

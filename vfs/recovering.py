@@ -13,11 +13,12 @@ the longer log behind the one before.
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import trio
@@ -28,9 +29,9 @@ from cachefs.replaying import run_entry
 from cloud_tier.checkpoint import Manifest
 from cloud_tier.errors import LogDamaged, NothingToRecover, ObjectMissing, SealedError
 from cloud_tier.keys import DriveKeys
-from cloud_tier.log_entry import LogEntry
 from cloud_tier.object_store import ObjectStore
 from cloud_tier.stored_log import Follower, checkpoints_in, fetch_database, manifest_of
+from vfs.ids import NEVER
 from vfs.recovered import Behind, forget_machine, put_back
 from vfs.state import DATABASE, make_folders, migrations
 
@@ -69,14 +70,15 @@ async def bring_back(
     now_ns: int,
     *,
     until_ns: int | None = None,
+    accepted: Mapping[int, int] = MappingProxyType({}),
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Recovered:
     """Make the drive in `state`, a folder without one, as the store has it; the newest state not younger than
-    `until_ns`. `say` hears, in a few words, what is being done.
+    `until_ns`. `accepted`: see `cloud_tier.lease.accepted_of`. `say` hears, in a few words, what is being done.
 
     Raises NothingToRecover, StoreError, CacheError, OSError.
     """
-    return await _Recovery(state, store, keys, now_ns, until_ns, say).run()
+    return await _Recovery(state, store, keys, now_ns, until_ns, accepted, say).run()
 
 
 class _Recovery:
@@ -87,6 +89,7 @@ class _Recovery:
         keys: DriveKeys,
         now_ns: int,
         until_ns: int | None,
+        accepted: Mapping[int, int],
         say: Callable[[str], None],
     ) -> None:
         self._state = state
@@ -94,6 +97,7 @@ class _Recovery:
         self._keys = keys
         self._now_ns = now_ns
         self._until_ns = until_ns
+        self._accepted = accepted
         self._say = say
         self._new = state / (DATABASE + ".new")
 
@@ -112,7 +116,8 @@ class _Recovery:
         return found
 
     async def _bring_rows(self) -> tuple[Database, _Reached]:
-        names = await checkpoints_in(self._store)
+        found = await checkpoints_in(self._store)
+        names = [name for name in found if name.position <= self._accepted.get(name.fence, NEVER)]
         refused: list[str] = []
         for name in names:
             try:
@@ -125,7 +130,7 @@ class _Recovery:
                 log.warning("checkpoint %s cannot be used: %s", name, error)
                 refused.append(f"that at {name.position} cannot be used ({error})")
                 continue
-            return await self._follow(manifest)
+            return await self._follow(manifest, self._accepted.get(name.fence, NEVER))
         raise NothingToRecover(
             f"the store has {len(names)} checkpoints of the drive, and none can be used: {'; '.join(refused) or 'none'}"
         )
@@ -141,18 +146,20 @@ class _Recovery:
         with self._new.open("wb") as file:
             await fetch_database(self._store, self._keys, manifest, file, report)
 
-    async def _follow(self, manifest: Manifest) -> tuple[Database, _Reached]:
+    async def _follow(self, manifest: Manifest, last: int) -> tuple[Database, _Reached]:
         database = Database.open(self._new, migrations=migrations())
         follower = Follower(self._store, self._keys, manifest)
         reached = _Reached(manifest.position, manifest.made_ns, None)
         try:
             async with aclosing(follower.entries()) as batches:
-                async for entry in _one_by_one(batches):
-                    if self._until_ns is not None and entry.made_ns > self._until_ns:
-                        return database, reached
-                    await trio.to_thread.run_sync(run_entry, database, entry)
-                    reached = _Reached(entry.position, entry.made_ns, None)
-                    self._say(f"changes until {_when(entry.made_ns)}")
+                async for batch in batches:
+                    for entry in batch:
+                        is_late = self._until_ns is not None and entry.made_ns > self._until_ns
+                        if is_late or entry.position > last:
+                            return database, reached
+                        await trio.to_thread.run_sync(run_entry, database, entry)
+                        reached = _Reached(entry.position, entry.made_ns, None)
+                    self._say(f"changes until {_when(reached.made_ns)}")
         except LogDamaged as error:
             return database, reached._replace(left=f"the log in the store ends at entry {reached.position}: {error}")
         except BaseException:
@@ -177,12 +184,6 @@ class _Recovery:
             behind=tuple(behind),
             left=reached.left,
         )
-
-
-async def _one_by_one(batches: AsyncIterator[list[LogEntry]]) -> AsyncIterator[LogEntry]:
-    async for batch in batches:
-        for entry in batch:
-            yield entry
 
 
 def _when(instant_ns: int) -> str:

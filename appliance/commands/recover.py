@@ -31,6 +31,12 @@ AsOf = Annotated[
         show_default=False,
     ),
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="The machine that has the drive is lost, or to be replaced: from now on it may only read."
+    ),
+]
 NoKeyFile = Annotated[
     bool, typer.Option("--no-keyfile", help="Keep no key here: every start waits for a passphrase or a kit.")
 ]
@@ -43,6 +49,7 @@ def recover(
     store: Store = "",
     kit: KitOption = None,
     passphrase_file: PassphraseFile = None,
+    take_over: TakeOver = False,
     as_of: AsOf = None,
     no_keyfile: NoKeyFile = False,
     json: Json = False,
@@ -66,7 +73,9 @@ def recover(
     brought = brought_by(passphrase_file, kit)
     url = store or store_of_kit(brought)
     with _shown(is_silent=json) as say:
-        found = trio.run(bring_back, places, Wanted(url, brought, until_ns, not no_keyfile, say), SystemClock())
+        found = trio.run(
+            bring_back, places, Wanted(url, brought, until_ns, not no_keyfile, take_over, say), SystemClock()
+        )
     as_of_text = instant_text(datetime.fromtimestamp(found.as_of_ns / 1e9, UTC))
     if json:
         behind = [

@@ -1,0 +1,279 @@
+"""What comes back from a store alone: all that was flushed; of what was behind, the newest complete version."""
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from kit.cloud_drive import KEYS, CloudDrive
+from kit.faulty_store import FaultyStore
+from kit.inline_threads import inline_threads
+from trio.testing import MockClock
+
+from cachefs.tier import Cloud
+from cloud_tier.errors import NothingToRecover
+from cloud_tier.object_names import CHECKPOINTS, LOG, LogName, PackName, parse_name
+from cloud_tier.object_store import list_objects
+from vfs.check import check
+from vfs.errors import VfsError
+from vfs.recovering import Recovered, bring_back
+
+
+def noise(seed: int, length: int) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+@pytest.fixture
+def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
+    with inline_threads():
+        yield autojump_clock
+
+
+@pytest.fixture
+async def built(tmp_path: Path, virtual_time: MockClock) -> AsyncIterator[CloudDrive]:
+    async with CloudDrive(tmp_path / "state") as drive:
+        drive.dies_at_exit = True
+        yield drive
+
+
+class Again(CloudDrive):
+    """What came back, running on a machine of its own."""
+
+    def __init__(self, state: Path, store: FaultyStore, recovered: Recovered) -> None:
+        super().__init__(state)
+        self.store, self.recovered = store, recovered
+        self.cloud = Cloud(store, lambda: KEYS, 2)
+
+    @property
+    def behind(self) -> dict[str, int | None]:
+        return {one.path.decode(): one.version_ns for one in self.recovered.behind}
+
+
+async def recovered(built: CloudDrive, place: Path, *, until_ns: int | None = None) -> Again:
+    place.mkdir()
+    found = await bring_back(place, built.store, KEYS, built.clock.now_ns(), until_ns=until_ns)
+    return Again(place, built.store, found)
+
+
+async def names_in(store: FaultyStore, prefix: str) -> list[str]:
+    return [info.name async for info in list_objects(store, prefix)]
+
+
+async def test_what_was_flushed_comes_back_byte_for_byte(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    await built.mkdir("d")
+    for number in range(20):
+        await built.write(f"d/{number}", noise(number, 500 * number))
+    await built.snapshot("one")
+    await built.write("d/3", b"changed since")
+    await built.unlink("d/4")
+    await built.sent()
+    async with await recovered(built, tmp_path / "new") as back:
+        assert back.recovered.behind == ()
+        assert back.recovered.left is None
+        assert (back.recovered.files, back.recovered.snapshots) == (19, 1)
+        assert sorted(back.names("d")) == sorted(built.names("d"))
+        for name in built.names("d"):
+            assert back.inode(f"d/{name}").ino == built.inode(f"d/{name}").ino
+            assert await back.read(f"d/{name}") == await built.read(f"d/{name}")
+        (snapshot,) = back.drive.snapshots.all()
+        assert await back.read_past(snapshot.name, "d/3") == noise(3, 1500)
+        assert await back.read_past(snapshot.name, "d/4") == noise(4, 2000)
+        back.drive.cuts.log()
+        assert check(back.drive.database, back.state / "segments")[0] == []
+        await back.write("new", b"work goes on")
+        await back.sent()
+    async with await recovered(back, tmp_path / "third") as third:
+        assert await third.read("new") == b"work goes on"
+        assert await third.read("d/19") == noise(19, 9500)
+
+
+async def test_a_file_that_was_behind_comes_back_in_its_newest_complete_version(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    await built.write("in place", noise(1, 3000))
+    await built.write("replaced", noise(2, 3000))
+    await built.write("removed", noise(3, 3000))
+    await built.sent()
+    await built.snapshot()
+    only_log(built)
+    await built.write("in place", noise(4, 1000), 500)
+    await built.write("~tmp", noise(5, 4000))
+    await built.rename("~tmp", "replaced")
+    await built.unlink("removed")
+    await built.write("new", noise(6, 5000))
+    await log_sent(built)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert set(back.behind) == {"in place", "replaced", "new"}
+        assert await back.read("in place") == noise(1, 3000)
+        assert await back.read("replaced") == noise(2, 3000)
+        assert back.behind["in place"] is not None
+        assert back.find("removed") is None
+        assert back.behind["new"] is None
+        assert back.inode("new").size == 5000
+        with pytest.raises(VfsError):
+            await back.read("new")
+
+
+async def test_nothing_that_is_lost_is_served_as_zeros_and_saving_it_again_heals_every_version(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    await built.write("other", b"here")
+    await built.sent()
+    only_log(built)
+    await built.write("lost", noise(7, 9000))
+    await built.seal()
+    snapshot = await built.snapshot()
+    await log_sent(built)
+    built.store.faults.clear()
+    async with await recovered(built, tmp_path / "new") as back:
+        with pytest.raises(VfsError):
+            await back.read("lost")
+        with pytest.raises(VfsError):
+            await back.read_past(snapshot.name, "lost")
+        await back.write("again", noise(7, 9000))
+        await back.seal()
+        await back.sent()
+        assert await back.read("lost") == noise(7, 9000)
+        assert await back.read_past(snapshot.name, "lost") == noise(7, 9000)
+
+
+async def test_packs_that_the_log_does_not_know_are_found(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    await built.write("b", noise(2, 3000))
+    await built.seal()
+    await built.cut()
+    await log_sent(built)
+    before = await names_in(built.store, LOG)
+    await built.sent()
+    await built.store.delete([name for name in await names_in(built.store, LOG) if name not in before])
+    async with await recovered(built, tmp_path / "new") as back:
+        assert back.recovered.adopted > 0
+        assert back.behind == {}
+        assert await back.read("b") == noise(2, 3000)
+
+
+async def test_a_damaged_newest_checkpoint_costs_nothing(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert built.drive.mirror is not None
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    await built.drive.mirror.checkpointing.make()
+    await built.write("b", noise(2, 3000))
+    await built.sent()
+    newest = max(await names_in(built.store, CHECKPOINTS))
+    await damage(built.store, newest)
+    with caplog.at_level("ERROR"):
+        async with await recovered(built, tmp_path / "new") as back:
+            assert await back.read("a") == noise(1, 3000)
+            assert await back.read("b") == noise(2, 3000)
+            assert back.recovered.left is None
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "swapped"])
+async def test_a_broken_log_gives_its_newest_whole_prefix_and_says_so(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, how: str
+) -> None:
+    for number in range(6):
+        await built.write(f"{number}", noise(number, 2000))
+        await built.sent()
+    names = await names_in(built.store, LOG)
+    spoiled, other = names[-3], names[-2]
+    match how:
+        case "missing":
+            await built.store.delete([spoiled])
+        case "damaged":
+            await damage(built.store, spoiled)
+        case "swapped":
+            body = await built.store.get(other)
+            await built.store.put(other, await built.store.get(spoiled))
+            await built.store.put(spoiled, body)
+    first = parse_name(spoiled)
+    assert isinstance(first, LogName)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert back.recovered.left is not None
+        assert f"entry {first.first - 1}" in back.recovered.left or how == "swapped"
+        assert back.recovered.position >= first.first - 1
+        assert await back.read("0") == noise(0, 2000)
+        for name in back.names():
+            assert name in back.behind or await back.read(name) == noise(int(name), 2000)
+        back.drive.cuts.log()
+        broken = [one for one in check(back.drive.database, back.state / "segments")[0] if one.rule[:2] != "I5"]
+        assert [one for one in broken if one.rule != "blocks are held"] == []
+
+
+async def test_an_older_whole_state_can_be_had(virtual_time: MockClock, built: CloudDrive, tmp_path: Path) -> None:
+    for number in range(4):
+        await built.write(f"{number}", noise(number, 2000))
+        await built.sent()
+        built.clock.advance(60)
+    until_ns = built.clock.now_ns() - 130 * 10**9
+    async with await recovered(built, tmp_path / "new", until_ns=until_ns) as back:
+        assert back.names() == ["0", "1"]
+        assert await back.read("1") == noise(1, 2000)
+
+
+async def test_a_store_without_a_checkpoint_gives_nothing_and_says_so(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    await built.sent()
+    await built.store.delete(await names_in(built.store, CHECKPOINTS))
+    with pytest.raises(NothingToRecover, match="0 checkpoints"):
+        await recovered(built, tmp_path / "new")
+
+
+async def test_a_recovery_that_died_is_begun_anew(virtual_time: MockClock, built: CloudDrive, tmp_path: Path) -> None:
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    place = tmp_path / "new"
+    for nth in range(1, 8):
+        (place).mkdir(exist_ok=True)
+        with trio.CancelScope() as dying:
+            gets = 0
+
+            def die(sentence: str, nth: int = nth, dying: trio.CancelScope = dying) -> None:
+                nonlocal gets
+                gets += 1
+                if gets == nth:
+                    dying.cancel()
+
+            await bring_back(place, built.store, KEYS, 0, say=die)
+    found = await bring_back(place, built.store, KEYS, 0)
+    async with Again(place, built.store, found) as back:
+        assert await back.read("a") == noise(1, 3000)
+
+
+def only_log(built: CloudDrive) -> None:
+    """From now on no pack arrives, as if the line were too slow for bytes."""
+    built.through = OnlyLog(built.store)
+    assert built.drive.tier is not None
+    built.drive.tier.uploader._store = built.through
+
+
+async def log_sent(built: CloudDrive) -> None:
+    """All rows are in the store, whatever became of the bytes."""
+    assert built.drive.mirror is not None
+    await built.drive.mirror.flush()
+
+
+async def damage(store: FaultyStore, name: str) -> None:
+    body = bytearray(await store.get(name))
+    body[len(body) // 2] ^= 1
+    await store.put(name, body)
+
+
+class OnlyLog:
+    """A store whose packs never arrive."""
+
+    def __init__(self, store: FaultyStore) -> None:
+        self._store = store
+
+    async def put(self, name: str, body: bytes, **options: object) -> None:
+        assert isinstance(parse_name(name), PackName)
+        await trio.sleep_forever()
