@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 START_S = 2.0
 """How long a start waits for the store."""
 AGAIN_S = 300.0
+SOON_S = 15.0
+"""While the store was not seen to be this drive's, and so nothing is uploaded."""
 
 
 def store_url(places: StatePlaces, config: Config) -> StoreUrl:
@@ -97,7 +99,7 @@ class StoreLink:
         while not self.leasing.is_fenced.is_set():
             if not self.followed.is_set():
                 await self._follow()
-            await trio.sleep(AGAIN_S)
+            await trio.sleep(AGAIN_S if self.followed.is_set() else SOON_S)
             if self.followed.is_set():
                 await self._look_at_lease()
 

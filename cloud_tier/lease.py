@@ -156,10 +156,14 @@ async def resume(
     One that is settled by bids and was not is made anew: its bid may be too old to count. Raises LeaseHeld,
     LeaseDamaged, StoreError.
     """
-    if not await _is_free(store, keys, lease):
-        return lease
+    for _ in range(2):  # that it is not found proves nothing: a replica may be behind
+        if not await _is_free(store, keys, lease):
+            return lease
     if lease.is_certain:
         await _create(store, keys, lease)
+        return lease
+    newest = await current(store, keys)
+    if newest is not None and newest.claim_id == lease.claim_id:
         return lease
     await store.delete([str(LeaseBidName(lease.fence, lease.claim_id))])
     return await claim(

@@ -8,6 +8,8 @@ There is one writer of rings, the machine that holds the drive. So where a store
 enough to notice a mistake.
 """
 
+import contextlib
+
 from cloud_tier.drive_header import DriveHeader
 from cloud_tier.errors import (
     ObjectExists,
@@ -105,7 +107,8 @@ async def follow(
     this machine may not open the drive any more, and StoreError.
     """
     try:
-        found, shown = await store.get(DRIVE), await store.get(str(KeysName(known.head.number)))
+        found = await _known(store, DRIVE, header)
+        shown = await _known(store, str(KeysName(known.head.number)), known.encode())
     except ObjectMissing as error:
         raise RingRolledBack(
             f"the store has no object {error.name}, which this machine knows to be there: somebody put an older "
@@ -122,3 +125,13 @@ async def follow(
             return known, held
         ring = KeyRing.decode(body)
         known, held = ring, ring.open_after(known, held, wrap_secret)
+
+
+async def _known(store: ObjectStore, name: str, body: bytes) -> bytes:
+    """An object that this machine knows; asked for once more if it is missing or another one: a line may have damaged
+    it, a replica be behind.
+    """
+    with contextlib.suppress(ObjectMissing):
+        if await store.get(name) == body:
+            return body
+    return await store.get(name)

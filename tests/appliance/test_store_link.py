@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 from kit.fake_clock import FakeClock
+from kit.faulty_store import FaultyStore, What
 from trio.testing import MockClock
 
 from appliance.keys import Brought, Keys
@@ -24,6 +25,7 @@ from cloud_tier.retrying import Retrying
 from cloud_tier.ring_store import put_header, put_ring
 from cloud_tier.store_url import DirUrl, OpenStore
 
+BACK_S = 30.0
 URL = DirUrl(Path("/the/store"))
 
 
@@ -83,7 +85,8 @@ async def test_a_start_waits_a_moment_for_the_store_and_then_goes_on(
         nursery.start_soon(link.run)
         await trio.sleep(10 * AGAIN_S)
         is_plugged = True
-        await link.followed.wait()
+        with trio.fail_after(BACK_S):
+            await link.followed.wait()
         nursery.cancel_scope.cancel()
     assert link.status().state == "reachable"
 
@@ -104,7 +107,8 @@ async def test_another_drives_store_is_refused_until_the_right_one_is_back(
             assert not link.followed.is_set()
             assert len(caplog.records) == 1, "said once"
             store.objects[DRIVE] = right
-            await link.followed.wait()
+            with trio.fail_after(BACK_S):
+                await link.followed.wait()
             nursery.cancel_scope.cancel()
     assert link.status().state == "reachable"
 
@@ -116,6 +120,19 @@ async def test_an_emptied_store_is_refused(opened: Keys, store: MemoryStore) -> 
     await link.look()
     assert link.status().state == "refused"
     assert "an older state" in (link.status().reason or "")
+
+
+@pytest.mark.parametrize("what", [What.MISSING, What.CORRUPT])
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_one_answer_that_is_wrong_makes_no_other_store(
+    opened: Keys, store: MemoryStore, what: What, nth: int, autojump_clock: MockClock
+) -> None:
+    faulty = FaultyStore(store)
+    faulty.plan("get", what, nth)
+    link = link_to(faulty, opened)
+    await link.look()
+    assert link.followed.is_set()
+    faulty.assert_all_hit()
 
 
 async def test_the_doctor_looks_once_at_the_store_of_a_drive_that_is_stopped(tmp_path: Path, opened: Keys) -> None:

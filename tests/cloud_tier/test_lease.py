@@ -96,6 +96,16 @@ async def test_an_answer_that_was_lost_is_found_to_be_ours() -> None:
     assert await current(store, KEYS) == lease
 
 
+@pytest.mark.parametrize("lies", [1, 2])
+async def test_that_our_claim_is_not_found_gives_the_drive_to_nobody_else(autojump_clock: MockClock, lies: int) -> None:
+    store = FaultyStore(MemoryStore())
+    lease = await claim(store, KEYS, "a", NOW_NS, False)
+    store.plan("get", What.MISSING, times=lies)
+    assert await resume(store, KEYS, lease, NOW_NS + 86_400 * 10**9) == lease
+    assert await current(store, KEYS) == lease
+    store.assert_all_hit()
+
+
 async def test_looking_costs_one_request() -> None:
     store = FaultyStore(MemoryStore())
     lease = await claim(store, KEYS, "a", NOW_NS, True)
