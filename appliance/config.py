@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from appliance.errors import ConfigInvalid
+from cloud_tier.margins import Margins
 from cloud_tier.timetable import Limits, Rule, Timetable, parse_rule
 
 _UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "PIB": 2**50}
@@ -72,6 +73,14 @@ class StoreConfig:
     down: int | None = None
     rules: tuple[Rule, ...] = ()
     """The first that fits counts; else `up` and `down` do."""
+    grace_h: float = 24.0
+    """How long what nobody needs stays there."""
+    least_live: float = 0.5
+    """A pack of which less than this share is needed is packed anew."""
+
+    @property
+    def margins(self) -> Margins:
+        return Margins(grace_s=self.grace_h * 3600, least_live=self.least_live)
 
     def timetable(self, zone: ZoneInfo) -> Timetable:
         return Timetable(zone, self.rules, Limits(self.up, self.down))
@@ -134,6 +143,8 @@ url = ""                    # file:///FOLDER, or s3://BUCKET/PREFIX?endpoint=…
 up = ""                     # most bytes sent per second, such as "2 MiB"; "" is no limit
 down = ""                   # most bytes fetched per second
 rules = []                  # other limits by the hour: [{when = "mon-fri 8-18", up = "1 MiB", down = "4 MiB"}]
+grace_h = 24.0              # how many hours what nobody needs any more stays there, at least
+least_live = "50%"          # a pack of which less is needed is packed anew
 
 [cache]
 budget = "80%"              # local bytes: a share of the disk's free space at init, or a size
@@ -242,6 +253,13 @@ def _seconds(least: float, most: float) -> Callable[[object], float]:
 _period = _seconds(0.1, 60)
 
 
+def _share(value: object) -> float:
+    share = float(value.strip().removesuffix("%")) / 100 if isinstance(value, str) and "%" in value else 0.0
+    if not 0.1 <= share <= 0.8:
+        raise ValueError
+    return share
+
+
 def _rows(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
         raise ValueError
@@ -317,6 +335,8 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
         "up": ("up", RATE_RULE, _rate),
         "down": ("down", RATE_RULE, _rate),
         "rules": ("rules", RULES_RULE, _rules),
+        "grace_h": ("grace_h", "a number of hours from 1 to 8760", _seconds(1, 8760)),
+        "least_live": ("least_live", 'a share from "10%" to "80%"', _share),
     },
     "cache": {"budget": ("budget", 'a share such as "80%" (up to 100%) or a size of at least "64 MiB"', _budget)},
     "cuts": {

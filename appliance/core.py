@@ -64,6 +64,7 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
             link.prompt,
             right=lambda: leasing.right(link.store),
             is_fenced=leasing.is_fenced,
+            margins=config.store.margins,
         )
         drive = await open_drive(places.state, config, keys.names, cloud)
         favour_loop()

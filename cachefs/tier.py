@@ -21,9 +21,10 @@ from cachefs.packs import Packs
 from cachefs.recency import Recency
 from cachefs.upkeep import Upkeep
 from cloud_tier.fetcher import Fetcher
-from cloud_tier.gc import Collector, Margins, Right
+from cloud_tier.gc import Collector, Right
 from cloud_tier.keys import DriveKeys
 from cloud_tier.ledger import Unsent
+from cloud_tier.margins import Margins
 from cloud_tier.object_store import Buffer, ObjectStore
 from cloud_tier.repack import Repacker
 from cloud_tier.uploader import Uploader

@@ -14,7 +14,8 @@ from cachefs.database import Database
 from cachefs.packs import Packs
 from cloud_tier.clock import Clock
 from cloud_tier.errors import CloudError
-from cloud_tier.gc import Collector, Margins
+from cloud_tier.gc import Collector
+from cloud_tier.margins import Margins
 from cloud_tier.repack import Repacker, Survey
 
 log = logging.getLogger(__name__)

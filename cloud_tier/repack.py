@@ -2,8 +2,8 @@
 
 Little work makes little packs, and blocks die one by one: without this a store would fill with thousands of objects,
 and with bytes that nobody needs. `Survey.choose` is the pure half: small packs, once there are enough of them; sparse
-ones; and more of the sparse while the store as a whole holds too much that is dead (`cloud_tier.gc.Margins`). So a pack
-is merged rarely, and the dead share of all packs stays below a bound.
+ones; and more of the sparse while the store as a whole holds too much that is dead (`cloud_tier.margins`). So a pack is
+merged rarely, and the dead share of all packs stays below a bound.
 
 The other half reads, in the order in which blocks lie in the store, what this machine holds, and the rest from the
 pack in few requests, and writes new packs as the uploader does: each block proven by its id, another salt and name,
@@ -30,9 +30,9 @@ import trio
 from cloud_tier.block_id import BlockId, block_id
 from cloud_tier.errors import EncodingFailed, ObjectMissing, RangeBeyondEnd, SealedError, StoreError
 from cloud_tier.fetcher import Fetcher, Span
-from cloud_tier.gc import Margins
 from cloud_tier.keys import DriveKeys, Generation
 from cloud_tier.ledger import StoredPack
+from cloud_tier.margins import Margins
 from cloud_tier.object_names import PackName
 from cloud_tier.object_store import Buffer, ObjectStore
 from cloud_tier.pack import Entry, PackId, PackWriter

@@ -1,9 +1,10 @@
 """Which packs are packed anew, and in which pieces one is read."""
 
 import random
+import sys
 
 from cloud_tier.block_id import BlockId
-from cloud_tier.gc import Margins
+from cloud_tier.margins import Margins
 from cloud_tier.pack import Entry
 from cloud_tier.repack import REQUEST_RECORDS, Living, Survey, Surveyed, batches
 
@@ -71,3 +72,12 @@ def test_a_request_is_never_large_in_bytes_or_records() -> None:
 def test_what_is_here_is_not_asked_for_with_what_is_not() -> None:
     mixed = [living(64 + number * 100, 100, is_held=number < 3) for number in range(6)]
     assert [len(batch) for batch in batches(mixed)] == [3, 3]
+
+
+def test_a_survey_needs_a_word_or_two_for_each_pack() -> None:
+    survey = Survey(Margins())
+    for number in range(10_000):
+        survey.add(Surveyed(number, MIB, MIB // 2))
+        survey.add(Surveyed(number, FULL, FULL // 4))
+    held = [survey._small, survey._sparse, survey._shares, survey.choose()]
+    assert sum(map(sys.getsizeof, held)) < 20_000 * 20

@@ -29,7 +29,7 @@ from cachefs.cut import CutPolicy
 from cachefs.disk import RealDisk
 from cachefs.tier import Cloud
 from cloud_tier.errors import NothingToRecover
-from cloud_tier.gc import Margins
+from cloud_tier.margins import Margins
 from cloud_tier.memory_store import MemoryStore
 from vfs.recovering import bring_back
 from vfs.seal_pass import Names

@@ -357,12 +357,16 @@ class Worker:
         await self._built.create(new)
         self._begin(self.now.holding(new, self._files, data))
         self._built.clone(path, new)
+        if data and self._chance.random() < 0.5:
+            await self._put(self._chance.choice((path, new)), 0, self._bytes(100))  # the other keeps what it had
 
     async def _snapshot(self) -> None:
         name, step = self._begin_snapshot()
         made = await self._built.snapshot()
         assert made.name == name
         self._disk.fact(Promised(step, "closed"))
+        if self._chance.random() < 0.5:
+            await self._overwrite(100)  # the snapshot keeps what was there
 
     def _begin_snapshot(self) -> tuple[str, int]:
         """Its name, and the number of the step that makes it."""

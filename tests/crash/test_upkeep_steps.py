@@ -8,7 +8,7 @@ import trio
 from kit.cloud_drive import CloudDrive
 from trio.testing import MockClock
 
-from cloud_tier.gc import Margins
+from cloud_tier.margins import Margins
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_store import Buffer, Pace
 

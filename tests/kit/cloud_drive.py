@@ -19,7 +19,7 @@ from kit.faulty_store import FaultyStore
 
 from cachefs.catalog import STORED
 from cachefs.tier import Cloud, Tier
-from cloud_tier.gc import Margins
+from cloud_tier.margins import Margins
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_names import PACKS, PackName
 from cloud_tier.object_store import ObjectStore, list_objects

@@ -1,0 +1,51 @@
+"""Weeks of an office under upkeep, over a listing that lies: little that is dead stays, and nothing needed ever goes.
+
+In the middle the core dies. A longer watch, of a year: UPKEEP_DAYS=365.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit.cloud_drive import CloudDrive
+from kit.faulty_store import What
+from kit.office_year import MARGINS, OfficeYear, small_packs
+from trio.testing import MockClock
+
+from cloud_tier.errors import ObjectMissing
+
+DAYS = int(os.environ.get("UPKEEP_DAYS", "28"))
+MOST_DEAD = 0.25
+
+
+@pytest.fixture(autouse=True)
+def scaled() -> Iterator[None]:
+    with small_packs():
+        yield
+
+
+@pytest.mark.timeout(60 + 3 * DAYS)
+async def test_an_office_ends_with_little_that_is_dead_in_the_store(virtual_time: MockClock, tmp_path: Path) -> None:
+    async with CloudDrive(tmp_path / "state", margins=MARGINS) as built:
+        office = OfficeYear(built, seed=1)
+        for _ in range(4):
+            built.store.plan("list", What.EMPTY, times=None)
+            await office.go_on(DAYS // 4)
+            built.store.faults.clear()
+            assert len(await built.packs()) < 100
+            await built.restart(crash=True)
+            office.tidy_up()
+        assert await office.dead_share() <= MOST_DEAD
+        assert built.drive.database.row("SELECT count(*) FROM packs") <= (100,)
+
+
+async def test_a_careless_collector_is_found_out(
+    virtual_time: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cachefs.packs._DEAD", "SELECT pack FROM packs WHERE pack > ? AND state = ? LIMIT ?")
+    monkeypatch.setattr("cachefs.packs._HOLDS", "SELECT 1 WHERE ? < 0")
+    async with CloudDrive(tmp_path / "state", margins=MARGINS) as built:
+        office = OfficeYear(built, seed=1)
+        with pytest.raises((AssertionError, ObjectMissing)):
+            await office.go_on(10)
