@@ -20,7 +20,7 @@ NOW_NS = 1_800_000_000 * 10**9
 
 
 class Overwriting(MemoryStore):
-    """Creates nothing only if absent, and needs up to a second for each call."""
+    """Creates nothing only if absent, and needs up to half a second for each call."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -28,16 +28,16 @@ class Overwriting(MemoryStore):
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
         assert not if_absent
-        await trio.sleep(self._dice.random())
+        await trio.sleep(self._dice.random() / 2)
         await super().put(name, body)
-        await trio.sleep(self._dice.random())
+        await trio.sleep(self._dice.random() / 2)
 
     async def get(self, name: str, start: int = 0, length: int | None = None, *, pace: Pace | None = None) -> bytes:
-        await trio.sleep(self._dice.random())
+        await trio.sleep(self._dice.random() / 2)
         return await super().get(name, start, length)
 
     async def list_page(self, prefix: str, after: str = "") -> Page:
-        await trio.sleep(self._dice.random())
+        await trio.sleep(self._dice.random() / 2)
         return await super().list_page(prefix, after)
 
 
