@@ -21,6 +21,7 @@ from cachefs.tier import Cloud, Tier
 from cloud_tier.clock import Clock, SystemClock
 from vfs.actors import Actors
 from vfs.attic import Attic
+from vfs.cloud_epochs import CloudEpochs
 from vfs.contents import Contents
 from vfs.damage import report_page
 from vfs.doors import Doors
@@ -96,6 +97,11 @@ class Drive:
         self.doors = Doors(database, counters, self.snapshots, self.namespace)
         self.past = Past(database, self.epochs)
         self.undo_epochs = UndoEpochs(database, counters, self.epochs, self.inodes, clock)
+        self.cloud_epochs: CloudEpochs | None = None
+        if self.tier is not None and resting is not None:
+            self.cloud_epochs = self.files.cloud_epochs = CloudEpochs(
+                database, counters, self.epochs, self.inodes, clock, resting.__contains__, self._is_all_sent
+            )
         evicting = self.tier.evicting if self.tier is not None else None
         self.pins = Pins(database, self.cuts, self.namespace, evicting, self.cache.budget.most_bytes)
         self.jobs = Jobs(database, counters, clock)
@@ -108,6 +114,7 @@ class Drive:
                 self.pruning.step,
                 self.attic.reap_step,
                 self.undo_epochs.expire_step,
+                *([self.cloud_epochs.settle_step] if self.cloud_epochs is not None else []),
             ],
         )
         # Extents may free blocks, inodes give up contents: what is written first releases what comes after.
@@ -162,6 +169,8 @@ class Drive:
         self.cache.suspects |= lost_blocks(self.database)  # the same bytes saved again heal what needs them
         self.actors.load()
         self.snapshots.load()
+        if self.cloud_epochs is not None:
+            self.cloud_epochs.load()
         self.doors.load()
         self.jobs.load()
         self.pins.load()
@@ -208,6 +217,9 @@ class Drive:
         finally:
             self._close_files()
             self.database.close()
+
+    def _is_all_sent(self) -> bool:
+        return not self.cache.catalog.unsent_blocks and not self.cache.blocks.open
 
     def _close_files(self) -> None:
         self.past.close()

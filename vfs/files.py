@@ -12,7 +12,7 @@ inside the gate and holds the inode's lock; truncation takes the same lock, so n
 """
 
 import errno
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -27,6 +27,9 @@ from vfs.errors import Damaged, DataLost, FileTooLarge, InvalidArgument, Moved, 
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.inodes import Inode, Inodes
 from vfs.resting import Resting
+
+if TYPE_CHECKING:
+    from vfs.cloud_epochs import CloudEpochs
 
 MAX_FILE_BYTES = 1 << 50  # 1 PiB; holes cost nothing
 STREAMED_BYTES = 32 << 10  # the kernel asks for no less when somebody reads on; less is no stream
@@ -54,6 +57,8 @@ class Files:
         self, cache: Cache, contents: Contents, inodes: Inodes, epochs: Epochs, resting: Resting | None = None
     ) -> None:
         """`resting` hears of each write, for what seals files that have come to rest."""
+        self.cloud_epochs: CloudEpochs | None = None
+        """Asked before a file is changed that the store may have."""
         self._cache = cache
         self._contents = contents
         self._inodes = inodes
@@ -132,6 +137,8 @@ class Files:
         if self._cache.evicting is not None:
             await self._cache.before_write(len(data))
         self.admit(len(data))
+        if self.cloud_epochs is not None and self.cloud_epochs.must_look(inode):
+            await self.cloud_epochs.before_content(inode)
         gate = self._cache.cuts.gate
         if gate.is_closed:
             await gate.wait_open()
@@ -254,6 +261,8 @@ class Files:
             raise InvalidArgument("a size below zero")
         if size > MAX_FILE_BYTES:
             raise FileTooLarge(f"a file holds at most {MAX_FILE_BYTES} bytes")
+        if self.cloud_epochs is not None and self.cloud_epochs.must_look(inode):
+            await self.cloud_epochs.before_content(inode)
         while 0 < size < inode.size and inode.content is not None:
             step = self._contents.step_down(inode.content, size)
             if step == size:

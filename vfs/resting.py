@@ -76,6 +76,9 @@ class Resting:
     def __len__(self) -> int:
         return len(self._first)
 
+    def __contains__(self, one: int) -> bool:
+        return one in self._first
+
     def written(self, one: int, now: float) -> None:
         """Somebody has written to it."""
         if one in self.cooling:

@@ -159,14 +159,15 @@ CREATE TABLE xattr_sets (
 );
 CREATE UNIQUE INDEX xattr_sets_by_digest ON xattr_sets (digest);
 
--- A kept epoch. kind 'snapshot': named, a folder in .snapshots; 'actor': unnamed, kept for undo by actor.
+-- A kept epoch. kind 'snapshot': named, a folder in .snapshots; 'actor': unnamed, kept for undo by actor; 'cloud':
+-- unnamed, kept until what was changed after it has been sent.
 -- state 'kept', or 'deleting': gone for users, its rows are being removed in steps.
 CREATE TABLE snapshots (
     snapshot   INTEGER PRIMARY KEY,
     epoch      INTEGER NOT NULL,           -- the last epoch it shows
     kind       TEXT NOT NULL,
     state      TEXT NOT NULL,
-    name       TEXT,                       -- folder name, unique; NULL for 'actor'
+    name       TEXT,                       -- folder name, unique; NULL for the others
     label      TEXT,
     created_ns INTEGER NOT NULL,
     is_held    INTEGER NOT NULL

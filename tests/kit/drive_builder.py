@@ -213,6 +213,8 @@ class DriveBuilder:
         self.drive.namespace.link(self.inode(path), *self.place(new), self.caller)
 
     async def rename(self, old: str, new: str, flags: int = 0) -> None:
+        if self.drive.cloud_epochs is not None:  # as the adapter does
+            await self.drive.cloud_epochs.before_replacing(*self.place(old), *self.place(new))
         await self._enter()
         self.drive.namespace.rename(*self.place(old), *self.place(new), flags, self.caller)
 

@@ -97,7 +97,6 @@ async def test_a_file_that_was_behind_comes_back_in_its_newest_complete_version(
     await built.write("replaced", noise(2, 3000))
     await built.write("removed", noise(3, 3000))
     await built.sent()
-    await built.snapshot()
     only_log(built)
     await built.write("in place", noise(4, 1000), 500)
     await built.write("~tmp", noise(5, 4000))
@@ -115,6 +114,48 @@ async def test_a_file_that_was_behind_comes_back_in_its_newest_complete_version(
         assert back.inode("new").size == 5000
         with pytest.raises(VfsError):
             await back.read("new")
+
+
+async def test_saving_again_and_again_while_nothing_arrives_keeps_the_version_that_did(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    for name in ("by rename", "by truncation", "in place"):
+        await built.write(name, noise(1, 3000))
+    await built.sent()
+    only_log(built)
+    for round_ in range(5):
+        built.clock.advance(60)
+        await trio.sleep(60)
+        await built.write("~tmp", noise(10 + round_, 4000))
+        await built.rename("~tmp", "by rename")
+        await built.write("by truncation", noise(20 + round_, 4000))
+        await built.write("in place", noise(30 + round_, 100), 100 * round_)
+    await log_sent(built)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert set(back.behind) == {"by rename", "by truncation", "in place"}
+        for name in back.behind:
+            assert await back.read(name) == noise(1, 3000)
+
+
+async def test_what_was_kept_for_the_store_goes_when_the_store_has_what_came_after(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    kept = "SELECT count(*) FROM snapshots WHERE kind = 'cloud' AND state = 'kept'"
+    for round_ in range(4):
+        built.clock.advance(60)
+        await built.write("a", noise(round_, 3000))
+        await built.sent()
+        built.clock.advance(60)
+        await built.write("a", noise(9, 10), 10)
+        assert built.drive.database.row(kept)[0] in (1, 2)
+        if round_ == 2:
+            await built.restart(crash=True)
+        await built.sent()
+        await trio.sleep(30)
+        assert built.drive.database.row(kept) == (0,)
+        assert built.drive.cloud_epochs is not None
+        assert built.drive.cloud_epochs.behind == {}
+    assert built.drive.database.row("SELECT count(*) FROM extents_history") == (0,)
 
 
 async def test_nothing_that_is_lost_is_served_as_zeros_and_saving_it_again_heals_every_version(

@@ -124,6 +124,8 @@ class NameOperations(Base):
         caller = self.caller(ctx)
         await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
         await self.drive.undo_epochs.before_name(to_parent, to_name, caller.actor_id)
+        if self.drive.cloud_epochs is not None:
+            await self.drive.cloud_epochs.before_replacing(parent, name, to_parent, to_name)
         await self.enter(parent, is_removal=True)
         await self.enter(to_parent, is_removal=True)
         self.drive.namespace.rename(parent, name, to_parent, to_name, flags, caller)

@@ -1,0 +1,175 @@
+"""Epochs kept for the store: the newest complete version of a file stays until what replaces it has been sent (T6).
+
+The log that goes to the store is ahead of the bytes: it says what a file holds now, while the bytes of that are still
+on their way. If the machine is lost then, recovery needs the version before, whole, and that is history. So whoever is
+about to change a file that the store has, or to put another in its place, keeps an epoch first, unless a kept one shows
+that version already; at most every `LEAST_S` seconds, for a version that was the newest for so short a time is no loss
+that anybody meant to prevent.
+
+A file is *behind* from its first change until all its blocks are in packs; `behind` names the epoch that it can be
+brought back from. An epoch that no file needs any more is given up. After a start nobody remembers who needs what: all
+of them stay until everything that was unsent then has been sent.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from cachefs.counters import Counters
+from cachefs.database import Database
+from cloud_tier.clock import Clock
+from vfs.epochs import Epochs
+from vfs.errors import VfsError
+from vfs.ids import Epoch
+from vfs.inodes import Inode, Inodes
+
+LEAST_S = 10.0
+MOST_EPOCHS = 64  # beyond, a version is kept only if a kept epoch shows it anyway
+STEP_FILES = 100  # looked at in one turn of the loop
+STEP_EXTENTS = 1000  # of one file
+
+_UNSENT = (
+    "SELECT e.start, c.block FROM extents e LEFT JOIN catalog c USING (block) WHERE e.content = ? AND e.start >= ?"
+    " ORDER BY e.start LIMIT ?"
+)
+_DELETE = "UPDATE snapshots SET state = 'deleting' WHERE kind = 'cloud' AND state = 'kept' AND epoch = ?"
+_NAMED = "SELECT ino FROM dentries WHERE parent = ? AND name = ?"
+
+
+class CloudEpochs:
+    """Who is behind, and what is kept for them."""
+
+    def __init__(
+        self,
+        database: Database,
+        counters: Counters,
+        epochs: Epochs,
+        inodes: Inodes,
+        clock: Clock,
+        is_resting: Callable[[int], bool],
+        is_all_sent: Callable[[], bool],
+    ) -> None:
+        """`is_resting`: whether a content was written and is not sealed; `is_all_sent`: whether nothing is unsent."""
+        self.behind: dict[int, int] = {}
+        """File → the epoch that shows its newest complete version; 0 when there is none."""
+        self._database = database
+        self._counters = counters
+        self._epochs = epochs
+        self._inodes = inodes
+        self._clock = clock
+        self._is_resting = is_resting
+        self._is_all_sent = is_all_sent
+        self._kept: set[int] = set()
+        self._from_before: set[int] = set()  # kept by an earlier life
+        self._places: dict[int, int] = {}  # content → how far it is known to be in the store
+        self._last_s = float("-inf")
+        self._advancing = trio.Lock()
+
+    def load(self) -> None:
+        """Read what an earlier life has kept."""
+        rows = self._database.rows("SELECT epoch FROM snapshots WHERE kind = 'cloud' AND state = 'kept'")
+        self._kept = {epoch for (epoch,) in rows}
+        self._from_before = set(self._kept)
+
+    # --- before a change ---
+
+    def must_look(self, inode: Inode) -> bool:
+        """Whether `before_content` has to be awaited before what this file holds is changed."""
+        return inode.ino not in self.behind or (inode.content is not None and not self._is_resting(inode.content))
+
+    async def before_content(self, inode: Inode) -> None:
+        """Somebody is about to change what this file holds."""
+        if inode.ino in self.behind and self._is_behind(inode.ino):
+            return
+        self.behind[inode.ino] = 0
+        if inode.content is not None and inode.size:
+            self.behind[inode.ino] = await self._preserve(inode)
+
+    async def before_replacing(self, parent: int, name: bytes, to_parent: int, to_name: bytes) -> None:
+        """A file is about to get another's name."""
+        moved, row = self._database.row(_NAMED, (parent, name)), self._database.row(_NAMED, (to_parent, to_name))
+        if row is None or moved is None or row == moved or moved[0] not in self.behind:
+            return
+        moved, replaced = moved[0], self._inodes.get(row[0])
+        if not replaced.is_file or replaced.content is None:
+            return
+        base = self.behind.get(replaced.ino)
+        if base is None or not self._is_behind(replaced.ino):
+            base = await self._preserve(replaced)
+        self.behind[moved] = max(base, self.behind.get(moved, 0))
+
+    async def _preserve(self, inode: Inode) -> int:
+        """The epoch that shows the newest complete version of the file; kept now, if need be."""
+        assert inode.content is not None
+        if self._is_resting(inode.content) or not self._is_sent(inode.content, 0, STEP_EXTENTS)[0]:
+            return min(self._kept, default=0)  # behind since an earlier life
+        if inode.is_dirty or inode.since > self._epochs.newest_kept:
+            await self._keep()
+        return self._epochs.newest_kept
+
+    async def _keep(self) -> None:
+        if self._clock.monotonic_s() - self._last_s < LEAST_S or len(self._kept) >= MOST_EPOCHS:
+            return
+        self._last_s = self._clock.monotonic_s()
+        async with self._advancing:
+            self._kept.add(await self._epochs.advance(self._record))
+
+    def _record(self, epoch: Epoch) -> None:
+        number = self._counters.next("snapshot")
+        self._counters.flush()
+        self._database.write(
+            "INSERT INTO snapshots VALUES (?, ?, 'cloud', 'kept', NULL, NULL, ?, 0)",
+            (number, epoch, self._clock.now_ns()),
+        )
+
+    # --- afterwards, in steps ---
+
+    def settle_step(self) -> bool:
+        """Look at some files that are behind, and give up what nobody needs any more. True when something went."""
+        if self._from_before and self._is_all_sent():
+            self._from_before.clear()
+        for ino in list(self.behind)[:STEP_FILES]:
+            base = self.behind.pop(ino)
+            if self._is_behind(ino):
+                self.behind[ino] = base  # at the end: the next step looks at others
+        return self._give_up()
+
+    def _is_behind(self, ino: int) -> bool:
+        try:
+            inode = self._inodes.get(ino)
+        except VfsError:
+            return False
+        content = inode.content
+        if content is None or not inode.nlink:
+            return False
+        if self._is_resting(content):
+            self._places.pop(content, None)
+            return True
+        is_sent, place = self._is_sent(content, self._places.pop(content, 0), STEP_EXTENTS)
+        if is_sent and place is None:
+            return False
+        if place is not None:
+            self._places[content] = place
+        return True
+
+    def _is_sent(self, content: int, place: int, most: int) -> tuple[bool, int | None]:
+        """Whether all of some extents from `place` on are in packs; and from where to look on, None at the end."""
+        rows = self._database.rows(_UNSENT, (content, place, most))
+        for start, stored in rows:
+            if stored is None:
+                return False, start
+        return True, rows[-1][0] + 1 if len(rows) == most else None
+
+    def _give_up(self) -> bool:
+        needless = self._kept - self._from_before - set(self.behind.values())
+        if not needless:
+            return False
+        epoch = min(needless)
+        with self._database.operation:
+            self._database.write(
+                "UPDATE snapshots SET state = 'deleting' WHERE kind = 'cloud' AND state = 'kept' AND epoch = ?",
+                (epoch,),
+            )
+            self._epochs.forget_kept()
+        self._kept.discard(epoch)
+        return True
