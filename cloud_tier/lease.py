@@ -23,6 +23,7 @@ import os
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import trio
@@ -40,6 +41,7 @@ from cloud_tier.errors import (
 from cloud_tier.keys import DriveKeys
 from cloud_tier.object_names import LeaseBidName, LeaseName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
+from cloud_tier.proven import get_proven
 from cloud_tier.sealed import HEADER_BYTES, BrokenSeal, Header, Kind, Opener, Sealer
 
 SETTLE_S = 5.0
@@ -191,10 +193,9 @@ async def check(store: ObjectStore, keys: DriveKeys, lease: Lease) -> None:
 
 async def _read(store: ObjectStore, keys: DriveKeys, fence: int) -> Lease | None:
     try:
-        body = await store.get(str(LeaseName(fence)))
+        found = await get_proven(store, str(LeaseName(fence)), partial(Lease.decode, keys))
     except ObjectMissing:
         return None
-    found = Lease.decode(keys, body)
     if found.fence != fence:
         raise LeaseDamaged(f"claim {found.fence} to the drive lies in the store under the name of claim {fence}")
     return found

@@ -9,6 +9,7 @@ enough to notice a mistake.
 """
 
 import contextlib
+from functools import partial
 
 from cloud_tier.drive_header import DriveHeader
 from cloud_tier.errors import (
@@ -25,6 +26,7 @@ from cloud_tier.keys import DriveKeys
 from cloud_tier.object_names import DRIVE, KEYS, KeysName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
 from cloud_tier.probe import PREFIX as PROBES
+from cloud_tier.proven import get_proven
 
 
 async def drive_of(store: ObjectStore) -> bytes | None:
@@ -120,11 +122,15 @@ async def follow(
         KeyRing.decode(shown).open_after(known, held, wrap_secret)  # refuses
     while True:
         try:
-            body = await store.get(str(KeysName(known.head.number + 1)))
+            prove = partial(_next_ring, known=known, held=held, wrap_secret=wrap_secret)
+            known, held = await get_proven(store, str(KeysName(known.head.number + 1)), prove)
         except ObjectMissing:
             return known, held
-        ring = KeyRing.decode(body)
-        known, held = ring, ring.open_after(known, held, wrap_secret)
+
+
+def _next_ring(body: bytes, known: KeyRing, held: DriveKeys, wrap_secret: bytes) -> tuple[KeyRing, DriveKeys]:
+    ring = KeyRing.decode(body)
+    return ring, ring.open_after(known, held, wrap_secret)
 
 
 async def _known(store: ObjectStore, name: str, body: bytes) -> bytes:

@@ -122,8 +122,7 @@ async def test_an_emptied_store_is_refused(opened: Keys, store: MemoryStore) -> 
     assert "an older state" in (link.status().reason or "")
 
 
-@pytest.mark.parametrize("what", [What.MISSING, What.CORRUPT])
-@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize(("nth", "what"), [(1, What.MISSING), (1, What.CORRUPT), (2, What.MISSING), (2, What.CORRUPT)])
 async def test_one_answer_that_is_wrong_makes_no_other_store(
     opened: Keys, store: MemoryStore, what: What, nth: int, autojump_clock: MockClock
 ) -> None:

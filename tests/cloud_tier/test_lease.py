@@ -106,6 +106,15 @@ async def test_that_our_claim_is_not_found_gives_the_drive_to_nobody_else(autoju
     store.assert_all_hit()
 
 
+async def test_a_bit_turned_over_on_the_line_gives_the_drive_to_nobody_else() -> None:
+    for seed in range(40):
+        store = FaultyStore(MemoryStore(), seed)
+        lease = await claim(store, KEYS, "a", NOW_NS, True)
+        store.plan("get", What.CORRUPT)
+        assert await resume(store, KEYS, lease, NOW_NS) == lease
+        store.assert_all_hit()
+
+
 async def test_looking_costs_one_request() -> None:
     store = FaultyStore(MemoryStore())
     lease = await claim(store, KEYS, "a", NOW_NS, True)
