@@ -77,10 +77,12 @@ class StoreConfig:
     """How long what nobody needs stays there."""
     least_live: float = 0.5
     """A pack of which less than this share is needed is packed anew."""
+    scrub_days: float = 90.0
+    """In which everything in the store is read again; 0: never."""
 
     @property
     def margins(self) -> Margins:
-        return Margins(grace_s=self.grace_h * 3600, least_live=self.least_live)
+        return Margins(grace_s=self.grace_h * 3600, least_live=self.least_live, scrub_days=self.scrub_days)
 
     def timetable(self, zone: ZoneInfo) -> Timetable:
         return Timetable(zone, self.rules, Limits(self.up, self.down))
@@ -145,6 +147,7 @@ down = ""                   # most bytes fetched per second
 rules = []                  # other limits by the hour: [{when = "mon-fri 8-18", up = "1 MiB", down = "4 MiB"}]
 grace_h = 24.0              # how many hours what nobody needs any more stays there, at least
 least_live = "50%"          # a pack of which less is needed is packed anew
+scrub_days = 90.0           # in so many days all of it is read again, to find damage; 0 is never
 
 [cache]
 budget = "80%"              # local bytes: a share of the disk's free space at init, or a size
@@ -337,6 +340,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
         "rules": ("rules", RULES_RULE, _rules),
         "grace_h": ("grace_h", "a number of hours from 1 to 8760", _seconds(1, 8760)),
         "least_live": ("least_live", 'a share from "10%" to "80%"', _share),
+        "scrub_days": ("scrub_days", "a number of days up to 3650, or 0", _seconds(0, 3650)),
     },
     "cache": {"budget": ("budget", 'a share such as "80%" (up to 100%) or a size of at least "64 MiB"', _budget)},
     "cuts": {

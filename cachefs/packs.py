@@ -124,6 +124,10 @@ class Packs:
 
         return await self._study(look)
 
+    async def stored(self, after: int) -> list[int]:
+        """Some packs behind number `after` that are in the store, in order; empty when there are no more."""
+        return [pack for pack, _ in await self._look(_STORED, (after, STORED, SURVEYED_PACKS))]
+
     async def living(self, pack: int) -> list[Living]:
         """The blocks of a pack that are needed, in the order in which they lie there."""
         rows = await self._look(_LIVING, (pack,))

@@ -19,6 +19,7 @@ from cachefs.eviction import Eviction
 from cachefs.fetching import Fetching
 from cachefs.packs import Packs
 from cachefs.recency import Recency
+from cachefs.store_scrub import StoreScrub
 from cachefs.upkeep import Upkeep
 from cloud_tier.fetcher import Fetcher
 from cloud_tier.gc import Collector, Right
@@ -127,7 +128,8 @@ class Tier:
             self.uploader.wait_idle,
         )
         collector = Collector(cloud.store, packs, cloud.right, cache.clock, cloud.margins)
-        return Upkeep(cache.database, packs, collector, repacker, cache.clock, cloud.margins)
+        scrub = StoreScrub(cache.database, cloud.store, cloud.keys, packs, repacker, cache.suspects)
+        return Upkeep(cache.database, packs, collector, repacker, scrub, cache.clock, cloud.margins)
 
     def _used_bytes(self) -> int:
         return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()

@@ -1,4 +1,5 @@
-"""Upkeep of the store: garbage is collected every hour, small and sparse packs are packed anew once a day.
+"""Upkeep of the store: garbage is collected every hour; once a day small and sparse packs are packed anew, and a share
+of all packs is read again.
 
 Only when nothing fresh waits to be sent: the day's work goes first, and upkeep goes on when the line is free, between
 two packs. Speed limits are the store's (`cloud_tier.limiting`). A store that is away, or a lease that is lost, ends the
@@ -12,6 +13,7 @@ import trio
 
 from cachefs.database import Database
 from cachefs.packs import Packs
+from cachefs.store_scrub import Scrubbed, StoreScrub
 from cloud_tier.clock import Clock
 from cloud_tier.errors import CloudError
 from cloud_tier.gc import Collector
@@ -49,6 +51,7 @@ class Upkeep:
         packs: Packs,
         collector: Collector,
         repacker: Repacker,
+        scrub: StoreScrub,
         clock: Clock,
         margins: Margins,
     ) -> None:
@@ -56,6 +59,7 @@ class Upkeep:
         self._database = database
         self._packs = packs
         self._repacker = repacker
+        self.scrub = scrub
         self._clock = clock
         self._margins = margins
         self._turn = trio.Lock()
@@ -75,6 +79,8 @@ class Upkeep:
             try:
                 if is_daily or self._is_due():
                     await self._repack()
+                    await self._scrub_share()
+                    self._note_day()
                 doomed, deleted = await self.collector.round()
             except CloudError as error:
                 if str(error) != str(self._trouble):
@@ -110,6 +116,17 @@ class Upkeep:
         if sources:
             await self._repacker.repack(sources)
             self._repacked += len(sources)
+
+    async def _scrub_share(self) -> None:
+        if self._margins.scrub_days:
+            await self.scrub.run(self._survey.size_bytes / self._margins.scrub_days)
+
+    async def scrub_all(self) -> Scrubbed:
+        """Read every pack now. Raises StoreError, StorageBroken."""
+        async with self._turn:
+            return await self.scrub.run(is_whole=True)
+
+    def _note_day(self) -> None:
         self._database.write(
             "INSERT INTO local_counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (REPACKED, self._clock.now_ns() // 10**9),

@@ -25,3 +25,5 @@ class Margins:
     """If of all packs together more than this share is not needed, then also the sparsest of the others,"""
     most_live: float = 0.9
     """but none of which more than this share is needed."""
+    scrub_days: float = 90.0
+    """In which every pack is read again; 0: never."""

@@ -187,6 +187,34 @@ class Repacker:
         finally:
             self._writer, self._moves = None, []
 
+    async def rescue(self, source: int) -> list[int]:
+        """Pack anew what of a damaged pack is here, or can be read yet. Returns the blocks of which nothing is.
+
+        Raises StoreError.
+        """
+        self._writer, self._moves = None, []
+        lost: list[int] = []
+        try:
+            living = await self._ledger.living(source)
+            for _, group in groupby(living, lambda one: one.entry.offset):
+                record = list(group)
+                try:
+                    blocks = await self._bytes_of(source, [record])
+                except (SealedError, ObjectMissing, RangeBeyondEnd):
+                    blocks = await self._held(record)
+                await self._add(source, blocks)
+                saved = {one.block for one, _ in blocks}
+                lost += [one.block for one in record if one.block not in saved]
+            await self._send()
+        finally:
+            self._writer, self._moves = None, []
+        return lost
+
+    async def _held(self, record: Sequence[Living]) -> list[tuple[Living, Buffer]]:
+        found = [(one, await self._ledger.read(one.block)) for one in record if one.is_held]
+        here = [(one, data) for one, data in found if data is not None]
+        return [pair for pair in here if await self._are_right([pair])]
+
     async def _take(self, source: int) -> None:
         living = await self._ledger.living(source)
         records = [list(group) for _, group in groupby(living, lambda one: one.entry.offset)]
@@ -219,6 +247,8 @@ class Repacker:
         return await trio.to_thread.run_sync(look, limiter=self._thread)
 
     async def _add(self, source: int, blocks: Sequence[tuple[Living, Buffer]]) -> None:
+        if not blocks:
+            return
         writer = self._writer = self._writer or PackWriter(self._keys())
 
         def add() -> None:

@@ -18,6 +18,7 @@ from vfs.snapshots import Snapshot
 log = logging.getLogger(__name__)
 
 LATEST = 1 << 62  # later than any epoch
+MOST_LOST = 100  # blocks whose files are named
 
 _EXTENTS = (
     "SELECT content, start, offset, length, since, ?4 FROM extents"
@@ -55,6 +56,22 @@ async def report_page(past: Past, error: BytesDamaged, snapshots: Sequence[Snaps
         hit = found[0] if found else Hit(None, 0, ())
         where = os.fsdecode(hit.path) if hit.path is not None else "a file without a name"
         report(where + (f" as {hit.shown_by[-1]} shows it" if hit.shown_by else ""), hit.offset, error)
+
+
+async def report_lost(past: Past, blocks: Sequence[int], snapshots: Sequence[Snapshot]) -> None:
+    """Name the files of blocks of which neither the store nor this machine has the bytes; of the first few blocks."""
+
+    def look(query: Query) -> list[str]:
+        found = [hit for block in blocks[:MOST_LOST] for hit in hits(query, block, 0, LATEST, snapshots)]
+        shown = {(hit.path, hit.shown_by[-1] if hit.shown_by else None) for hit in found if hit.path is not None}
+        return sorted(os.fsdecode(path) + (f" as {by} shows it" if by else "") for path, by in shown if path)
+
+    for where in await past.study(look):
+        log.error(
+            "%s has bytes that neither the store nor this machine has any more. Save the file again, or copy it back"
+            " from a backup: that heals every version with the same bytes.",
+            where,
+        )
 
 
 class Hit(NamedTuple):

@@ -23,7 +23,7 @@ from vfs.actors import Actors
 from vfs.attic import Attic
 from vfs.cloud_epochs import CloudEpochs
 from vfs.contents import Contents
-from vfs.damage import report_page
+from vfs.damage import report_lost, report_page
 from vfs.doors import Doors
 from vfs.epochs import Epochs
 from vfs.files import Files
@@ -77,6 +77,7 @@ class Drive:
         if self.tier is not None and cloud is not None:
             self.mirror = mirror = Mirror(self.cache, cloud, state, LOCAL_TABLES)
             self.tier.upkeep.collector.oldest_retained = lambda: mirror.checkpointing.oldest_position
+            self.tier.upkeep.scrub.found_lost = lambda lost: report_lost(self.past, lost, self.snapshots.all())
         counters = self.cache.counters
         self.epochs = Epochs(database, self.cuts)
         self.contents = Contents(database, self.cache.blocks, counters, self.epochs)

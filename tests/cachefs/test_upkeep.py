@@ -20,7 +20,7 @@ from cloud_tier.pack import PackId
 from vfs.check import check
 
 DAY_S = 86_400.0
-MARGINS = Margins(small_bytes=150_000)
+MARGINS = Margins(small_bytes=150_000, scrub_days=0)
 
 
 def noise(seed: int, length: int) -> bytes:
