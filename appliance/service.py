@@ -35,6 +35,7 @@ from appliance.control.protocol import (
 )
 from appliance.key_verbs import KeyVerbs
 from appliance.loop_watch import LoopWatch
+from appliance.store_check import scrub_store
 from appliance.store_link import StoreLink
 from appliance.when import Unresolved, resolve_when
 from vfs import diff, errors, jobs, restore, snapshots, versions
@@ -244,6 +245,9 @@ class CoreService:
 
     async def scrub(self, percent: float) -> CheckReport:
         return await scrub_drive(self._drive, percent)
+
+    async def scrub_store(self) -> CheckReport:
+        return await scrub_store(self._drive)
 
 
 @contextmanager

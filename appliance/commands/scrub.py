@@ -1,4 +1,4 @@
-"""`hybrid-drive scrub`: read every local byte and compare it with its sum."""
+"""`hybrid-drive scrub`: read every local byte and compare it with its sum, or all of the store with its seals."""
 
 from typing import Annotated
 
@@ -17,11 +17,21 @@ Sample = Annotated[
 ]
 
 
-def scrub(sample: Sample = 100.0, state: State = None, json: Json = False) -> None:
+Store = Annotated[
+    bool, typer.Option("--store", help="Read what lies in the store instead, and heal it from what is here.")
+]
+
+
+def scrub(sample: Sample = 100.0, store: Store = False, state: State = None, json: Json = False) -> None:
     """Reads the bytes of all files and snapshots, running or not, and names what is damaged. Ends with 12 if any is."""
     places = places_of(state)
     require_drive(places)
-    end_with(_scrub(places, sample), json)
+    end_with(_scrub_store(places) if store else _scrub(places, sample), json)
+
+
+def _scrub_store(places: StatePlaces) -> CheckReport:
+    with ControlClient(places.control_socket) as core:
+        return core.scrub_store()
 
 
 def _scrub(places: StatePlaces, percent: float) -> CheckReport:

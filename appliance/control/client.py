@@ -132,6 +132,10 @@ class ControlClient:
         """Reads all local bytes; takes as long as there are many."""
         return self._one(CheckReport, "GET", f"/v1/scrub?percent={percent:g}", timeout_s=None)
 
+    def scrub_store(self) -> CheckReport:
+        """Reads the whole store; takes as long as the line needs."""
+        return self._one(CheckReport, "GET", "/v1/scrub/store", timeout_s=None)
+
     def keys(self) -> KeyState:
         return self._one(KeyState, "GET", "/v1/keys")
 

@@ -175,6 +175,10 @@ def _route_restores(app: FastAPI, service: DriveService, rights: list[Any]) -> N
     async def scrub(percent: Annotated[float, Query(gt=0, le=100)] = 100) -> Response:
         return _answer(await service.scrub(percent))
 
+    @app.get("/v1/scrub/store", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
+    async def scrub_store() -> Response:
+        return _answer(await service.scrub_store())
+
 
 def _route_keys(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
     @app.get("/v1/keys", response_model=KeyState, responses=_REFUSALS, dependencies=rights)

@@ -130,3 +130,7 @@ class DriveService(Protocol):
     async def scrub(self, percent: float) -> CheckReport:
         """Reads so many percent of the local bytes, and names the files of those that are damaged."""
         ...
+
+    async def scrub_store(self) -> CheckReport:
+        """Reads the whole store, heals what is here, and names the files of what is lost."""
+        ...

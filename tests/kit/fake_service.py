@@ -317,6 +317,9 @@ class FakeService:
     async def scrub(self, percent: float) -> CheckReport:
         return CheckReport(findings=self.findings, checked={"percent": int(percent)})
 
+    async def scrub_store(self) -> CheckReport:
+        return CheckReport(findings=self.findings, checked={"packs": 5})
+
     def _record(self, job: Job) -> Job:
         self.recorded[job.id] = job
         return job

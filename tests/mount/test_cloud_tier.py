@@ -125,3 +125,20 @@ def test_what_is_warm_needs_no_store_and_what_is_not_is_an_error_in_time(drive: 
     finally:
         away.rename(store)
     await_true(lambda: is_whole(cold, noise(3)), 30, "the store is used again")
+
+
+def test_a_pack_that_was_damaged_is_found_and_sent_anew(own_drive: MountedDrive) -> None:
+    write_file(own_drive.mount / "kept", noise(71))
+    own_drive.cli("flush")
+    assert own_drive.cli("scrub", "--store")["findings"] == []
+    pack = max((own_drive.state / "store" / "packs").rglob("*"), key=lambda path: path.stat().st_size)
+    body = bytearray(pack.read_bytes())
+    body[5000] ^= 1
+    pack.write_bytes(body)
+    report = own_drive.cli("scrub", "--store")
+    assert [finding["repaired"] for finding in report["findings"]] == [True]
+    own_drive.cli("flush")
+    own_drive.cli("cache", "drop")
+    forget(own_drive.mount / "kept")
+    assert is_whole(own_drive.mount / "kept", noise(71))
+    assert own_drive.cli("scrub", "--store")["findings"] == []
