@@ -24,6 +24,7 @@ import trio
 from cloud_tier.block_id import block_id
 from cloud_tier.clock import LoopClock
 from cloud_tier.errors import EncodingFailed, StoreError
+from cloud_tier.giving_way import give_way
 from cloud_tier.keys import DriveKeys
 from cloud_tier.ledger import Ledger, Unsent
 from cloud_tier.object_names import PackName
@@ -131,7 +132,9 @@ class Uploader:
                 if self._packer.waiting_bytes < OFFERED_BYTES:
                     for one in self._ledger.take(OFFERED_BYTES - self._packer.waiting_bytes):
                         self._packer.offer(one.lane, one, one.size_bytes)
+                began = trio.current_time()
                 is_busy = await self._encode_some()
+                await give_way(trio.current_time() - began)
                 for lane in self._due(is_busy):
                     await self._close(lane, nursery)
                 self._progress.unpark_all()

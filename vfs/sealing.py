@@ -27,6 +27,7 @@ import trio
 from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
+from cloud_tier.giving_way import give_way
 from vfs.contents import Contents
 from vfs.resting import Resting
 from vfs.seal_pass import Names, Outrun, SealPass
@@ -81,8 +82,10 @@ class Sealing:
                 await self.sweep()
                 sweep_at = now + SWEEP_S
             try:
-                if await self.seal_due(trio.current_time()):
+                began = trio.current_time()
+                if await self.seal_due(began):
                     await trio.sleep(REST_S)
+                    await give_way(trio.current_time() - began)
                     continue
             except (OSError, StorageFull) as error:  # it is asked for again
                 log.warning("files could not be made ready for the cloud, and will be later: %s", error)
