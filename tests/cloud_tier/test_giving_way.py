@@ -33,8 +33,8 @@ async def test_on_an_idle_loop_nobody_rests(mock_clock: MockClock) -> None:
 
 
 async def test_while_requests_are_answered_one_rests_longer_than_one_works(mock_clock: MockClock) -> None:
-    assert RESTS * 0.01 <= await rest_after(0.01, mock_clock) <= RESTS * 0.01 + 4 * TURN_S
+    assert RESTS * 0.01 <= await rest_after(0.01, mock_clock) <= RESTS * 0.01 + 10 * TURN_S
 
 
 async def test_no_rest_is_so_long_that_sending_would_stand_still(mock_clock: MockClock) -> None:
-    assert LONGEST_REST_S <= await rest_after(5.0, mock_clock) <= LONGEST_REST_S + 4 * TURN_S
+    assert LONGEST_REST_S <= await rest_after(5.0, mock_clock) <= LONGEST_REST_S + 10 * TURN_S

@@ -96,9 +96,9 @@ async def test_nothing_is_fetched_for_it(virtual_time: MockClock, built: CloudDr
     async with built:
         data = await hot(built)
         await built.drop()
-        gets, before = built.store.calls["get"], pieces(built)
+        fetching, before = built.tier.fetching, pieces(built)
         await trio.sleep(4000)
-        assert (built.store.calls["get"], pieces(built)) == (gets, before)
+        assert (fetching.fetched_bytes, fetching.misses, pieces(built)) == (0, 0, before)
         assert await built.read("a") == data
 
 
