@@ -127,3 +127,10 @@ def about_store(store: StoreStatus, is_beside: bool) -> Iterator[Advice]:
             what=f"{store.url}: {store.reason}",
             do="Look at the line, or at the disk if the store is one, and at [store] url in config.toml.",
         )
+    elif store.reason is not None:
+        yield Advice(
+            severity="warning",
+            title="The store cannot tell two machines apart",
+            what=store.reason,
+            do="Use a store that can create objects only if their names are free; most can. Else take care yourself.",
+        )

@@ -214,7 +214,8 @@ class CacheStats(_Answer):
 
 
 class StoreStatus(_Answer):
-    """Where the drive's bytes go, and what became of the last request. `reason` is a sentence.
+    """Where the drive's bytes go, and what became of the last request. `reason` is a sentence; of a store that is
+    reachable, a warning.
 
     "unknown": nobody has asked it since the start. "refused": it answers, but is not this drive's, or shows another
     past; it is not used.

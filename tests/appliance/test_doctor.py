@@ -75,6 +75,9 @@ async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> N
         ("warning", "The store cannot be reached"): replace(
             well, store=StoreStatus(url="file:///x", state="unreachable", reason="It is unplugged.")
         ),
+        ("warning", "The store cannot tell two machines apart"): replace(
+            well, store=StoreStatus(url="file:///x", state="reachable", reason="It overwrites.")
+        ),
         ("broken", "The store is not used"): replace(
             well, store=StoreStatus(url="file:///x", state="refused", reason="It is another drive's.")
         ),

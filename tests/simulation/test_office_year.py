@@ -1,6 +1,7 @@
 """Weeks of an office under upkeep, over a listing that lies: little that is dead stays, and nothing needed ever goes.
 
-In the middle the core dies. A longer watch, of a year: UPKEEP_DAYS=365.
+In the middle the core dies. A longer watch, of a year: UPKEEP_DAYS=365. And a day of trickle work, a pack every ten
+seconds: TRICKLE_PACKS=8640.
 """
 
 import os
@@ -14,9 +15,11 @@ from kit.office_year import MARGINS, OfficeYear, small_packs
 from trio.testing import MockClock
 
 from cloud_tier.errors import ObjectMissing
+from cloud_tier.margins import Margins
 
-DAYS = int(os.environ.get("UPKEEP_DAYS", "28"))
+DAYS = int(os.environ.get("UPKEEP_DAYS", "16"))
 MOST_DEAD = 0.25
+TRICKLE_PACKS = int(os.environ.get("TRICKLE_PACKS", "60"))
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +52,22 @@ async def test_a_careless_collector_is_found_out(
         office = OfficeYear(built, seed=1)
         with pytest.raises((AssertionError, ObjectMissing)):
             await office.go_on(10)
+
+
+@pytest.mark.timeout(60 + TRICKLE_PACKS // 30)
+async def test_a_day_of_trickle_work_leaves_few_objects(virtual_time: MockClock, tmp_path: Path) -> None:
+    async with CloudDrive(tmp_path / "state", margins=Margins(grace_s=0.0)) as built:
+        built.retain()
+        for number in range(TRICKLE_PACKS):
+            await built.write(f"{number}", bytes([number % 251]) * 3000 + number.to_bytes(4, "little"))
+            await built.seal()
+            await built.tier.uploader.flush()
+        assert len(await built.packs()) == TRICKLE_PACKS
+        before = built.store.calls["get"] + built.store.calls["put"]
+        await built.cut()
+        for _ in range(3):
+            await built.tier.upkeep.round(is_daily=True)
+            await built.cut()
+        assert len(await built.packs()) < 20
+        assert built.store.calls["get"] + built.store.calls["put"] - before < 40, "nothing is fetched that is here"
+        await built.require_readable()
