@@ -13,8 +13,6 @@ of them stay until everything that was unsent then has been sent.
 
 from collections.abc import Callable
 
-import trio
-
 from cachefs.counters import Counters
 from cachefs.database import Database
 from cloud_tier.clock import Clock
@@ -63,7 +61,6 @@ class CloudEpochs:
         self._from_before: set[int] = set()  # kept by an earlier life
         self._places: dict[int, int] = {}  # content → how far it is known to be in the store
         self._last_s = float("-inf")
-        self._advancing = trio.Lock()
 
     def load(self) -> None:
         """Read what an earlier life has kept."""
@@ -111,8 +108,7 @@ class CloudEpochs:
         if self._clock.monotonic_s() - self._last_s < LEAST_S or len(self._kept) >= MOST_EPOCHS:
             return
         self._last_s = self._clock.monotonic_s()
-        async with self._advancing:
-            self._kept.add(await self._epochs.advance(self._record))
+        self._kept.add(await self._epochs.advance(self._record))
 
     def _record(self, epoch: Epoch) -> None:
         number = self._counters.next("snapshot")
