@@ -102,6 +102,7 @@ class Checkpointing:
         self._clock = clock
         self._local_tables = local_tables
         self._log_bytes_then = 0
+        self._turn = trio.Lock()
         self._hurry = trio.Event()
         self._outbox_grew = trio.lowlevel.ParkingLot()
         self._made = trio.lowlevel.ParkingLot()
@@ -151,6 +152,10 @@ class Checkpointing:
 
     async def make(self) -> Manifest:
         """One checkpoint, whether due or not. Raises CloudError, OSError, apsw.Error: then it does not count."""
+        async with self._turn:
+            return await self._make()
+
+    async def _make(self) -> Manifest:
         keys = self._keys()
         log_bytes_then = self.log_bytes()
         try:
