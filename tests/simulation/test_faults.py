@@ -17,7 +17,7 @@ from trio.testing import MockClock
 SEEDS = range(1, 1 + int(os.environ.get("STORE_SEEDS", "1")))
 STEPS = 100
 BACK_S = 30.0
-STUCK_S = 120.0
+STUCK_S = 600.0
 HONEST = (What.REFUSED, What.LOST_ACK, What.DELAYED, What.HANGS, What.MISSING)
 
 
@@ -58,7 +58,7 @@ class Worker:
 async def test_nothing_is_wrong_or_lost_whatever_the_store_does(
     virtual_time: MockClock, tmp_path: Path, seed: int, expected_log: Callable[[str], None]
 ) -> None:
-    expected_log(r"cloud_tier.uploader: The cloud store|cachefs.fetching: ")
+    expected_log(r"cloud_tier.uploader: The cloud store|cachefs\.(fetching|checkpointing): ")
     async with SimulatedCore(tmp_path / "state", seed) as core:
         worker = Worker(core, seed)
         core.store.scatter(0.3, *HONEST, delay_s=20.0)
@@ -71,7 +71,7 @@ async def test_nothing_is_wrong_or_lost_whatever_the_store_does(
         await core.save("first of all", b"after the trouble")
         await trio.sleep(BACK_S)
         assert core.drive.cache.catalog.find(core.blocks_of("first of all")[0]) is not None, "back to work"
-        with trio.fail_after(STUCK_S):  # a call that was never answered is given up by then
+        with trio.fail_after(STUCK_S):  # a call that is never answered is given up, a checkpoint tried again
             await core.sent()
         await core.drop()
         await core.assert_nothing_lost()
