@@ -20,12 +20,12 @@ CloudState = Literal["complete", "sending", "stuck"]
 
 def cloud_status(drive: Drive, link: StoreLink, now: datetime) -> CloudStatus | None:
     """As of `now`; None for a drive that sends nothing."""
-    if drive.tier is None or drive.sealing is None:
+    if drive.tier is None or drive.sealing is None or drive.mirror is None:
         return None
     uploads, store = drive.tier.uploader.statistics(), link.statistics()
     catalog, blocks = drive.cache.catalog, drive.cache.blocks
     waiting = catalog.unsent_bytes + blocks.open_bytes
-    is_complete = not (waiting or catalog.unsent_blocks or len(drive.sealing.resting))
+    is_complete = not (waiting or catalog.unsent_blocks or len(drive.sealing.resting)) and drive.mirror.is_complete
     # Of both troubles the uploader's counts: a store that can be read and is full answers every other request.
     trouble = drive.tier.uploader.trouble or store.trouble
     age_s = max(uploads.trouble_age_s, store.trouble_age_s)
@@ -50,6 +50,7 @@ def cloud_status(drive: Drive, link: StoreLink, now: datetime) -> CloudStatus | 
         trouble=None if trouble is None else str(trouble),
         trouble_since=since,
         sent_bytes=uploads.packed_bytes,
+        names_behind_s=drive.mirror.shipping.behind_s,
         damaged_blocks=damaged,
     )
 

@@ -133,7 +133,7 @@ class Checkpointing:
 
     def is_due(self) -> bool:
         """Whether it is time."""
-        if not self.retained or self.retained[-1].position < self._outbox.origin:
+        if not self.is_usable:
             return True
         newest = self.retained[-1]
         if newest.position == self._outbox.position:
@@ -142,9 +142,14 @@ class Checkpointing:
         is_old = self._clock.now_ns() - newest.made_ns > OLD_S * 1e9
         return is_old or since > max(LEAST_LOG_BYTES, LOG_SHARE * newest.manifest.size_bytes)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether a checkpoint counts from which the log can be followed."""
+        return bool(self.retained) and self.retained[-1].position >= self._outbox.origin
+
     async def wait_usable(self) -> None:
         """Return once a checkpoint counts from which the log can be followed."""
-        while not self.retained or self.retained[-1].position < self._outbox.origin:
+        while not self.is_usable:
             self._hurry.set()
             await self._made.park()
 

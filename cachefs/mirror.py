@@ -61,6 +61,12 @@ class Mirror:
         await self.checkpointing.load()
         await self.checkpointing.run()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the store has all rows as they are now, and a checkpoint that leads to them."""
+        is_sent = not self.outbox.waiting and self.outbox.position == self._cuts.number
+        return is_sent and not self._cuts.uncommitted_rows() and self.checkpointing.is_usable
+
     async def flush(self) -> None:
         """Return once all rows as they are now are in the store, and a checkpoint that leads to them."""
         await self._cuts.wait_cut()

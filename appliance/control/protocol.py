@@ -234,7 +234,8 @@ class CloudStatus(_Answer):
     packs. `open_bytes` were saved seconds ago and have no name yet, `unsent_bytes` have one and are in no pack of the
     store. `estimate_s` is None while nothing moves. `trouble` is why the last request failed, a sentence, and
     `trouble_since` when the first one did without a good one after it. `damaged_blocks` cannot be sent: their bytes
-    here are not what was written.
+    here are not what was written. `names_behind_s`: how old the oldest change of names or attributes is that the store
+    does not have.
     """
 
     state: Literal["complete", "sending", "stuck"]
@@ -249,6 +250,7 @@ class CloudStatus(_Answer):
     trouble_since: AwareDatetime | None = None
     sent_bytes: int
     damaged_blocks: int = 0
+    names_behind_s: float = 0.0
 
 
 class Status(_Answer):
