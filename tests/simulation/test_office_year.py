@@ -56,7 +56,7 @@ async def test_a_careless_collector_is_found_out(
 
 @pytest.mark.timeout(60 + TRICKLE_PACKS // 30)
 async def test_a_day_of_trickle_work_leaves_few_objects(virtual_time: MockClock, tmp_path: Path) -> None:
-    async with CloudDrive(tmp_path / "state", margins=Margins(grace_s=0.0)) as built:
+    async with CloudDrive(tmp_path / "state", margins=Margins(grace_s=0.0, scrub_days=0.0)) as built:
         built.retain()
         for number in range(TRICKLE_PACKS):
             await built.write(f"{number}", bytes([number % 251]) * 3000 + number.to_bytes(4, "little"))
