@@ -91,7 +91,7 @@ class Drive:
         self.recut: Recut | None = None
         if names is not None and resting is not None:
             self.sealing = Sealing(self.cache, self.contents, names, resting)
-            self.recut = Recut(self.cache, self.contents, names, resting.cooling)
+            self.recut = Recut(self.cache, self.contents, self.inodes, self.files, names, resting)
             self.sealing.found_damage = lambda error: report_page(self.past, error, self.snapshots.all())
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
         self.pruning = Pruning(database, self.contents, self.inodes)
@@ -188,7 +188,7 @@ class Drive:
             nursery.start_soon(self.reaper.run)
             if self.sealing is not None:
                 nursery.start_soon(self.sealing.run)
-            if self.recut is not None:
+            if self.recut is not None and self.tier is not None:
                 nursery.start_soon(self.recut.run)
             if self.tier is not None and self.mirror is not None:
                 nursery.start_soon(self.tier.run)

@@ -1,10 +1,19 @@
 """Cutting anew: what an hour of small changes left of a file is put in order once the file has cooled.
 
 Which file, and when, is the table's in `vfs.resting`; which parts of it, and whether it is worth it, is
-`vfs.recut_plan`'s. A stretch then goes the way of every sealing, through `SealPass`: its bytes are read, cut, named and
-copied to new places while others go on, and in one turn of the loop everything that led to its old blocks, live or
-past, leads to equal bytes in new ones. Old blocks that nobody needs any more die. Whatever happens before that turn has
-changed nothing; a stretch that was written meanwhile is planned anew when the file has cooled again.
+`vfs.recut_plan`'s.
+
+    step                                                    died here → what is left
+    1 write the bytes of some stretches into an orphan,     an orphan, which the next start removes
+      with what only history needs of their blocks
+    2 let it be sealed as any file is, and sent             the same
+    3 one more pass of sealing over the old blocks: every   the batch of the intent log is there or not
+      cut is known now, so whatever led to them, live or
+      past, is re-pointed in one turn (`SealPass`)
+    4 let go of the orphan                                  the same as after 1
+
+So a file that the store has whole is never without its bytes there, not even in its past (T6). Old blocks that nobody
+needs any more die. A stretch that was written meanwhile is planned anew when the file has cooled again.
 
 Only bytes that lie here are read: nothing is ever fetched for this. New blocks travel in the lane of bulk, and the next
 stretch waits while there is much to be sent, or little room.
@@ -13,8 +22,9 @@ A file that was hot in a life before is found by a survey of the rows, at the st
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -22,8 +32,11 @@ from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, NotHere, StorageFull, UnknownBlock
 from vfs.contents import Contents
+from vfs.errors import VfsError
+from vfs.files import Files
+from vfs.inodes import Inode, Inodes
 from vfs.recut_plan import Change, Lying, Stretch, stretches
-from vfs.resting import Cooling
+from vfs.resting import Resting
 from vfs.seal_pass import Names, Outrun, SealPass
 from vfs.seal_plan import Run, Source, left_over
 
@@ -33,6 +46,7 @@ SURVEY_S = 86_400.0
 SURVEYED = 200  # contents in one query
 LEAST_EXTENTS = 8  # of a file that a survey finds
 STEP_EXTENTS = 1000  # in one turn of the loop
+BATCH_BYTES = 16 << 20  # sent together
 MOST_UNSENT_BYTES = 64 << 20
 REST_S = 0.01  # after a stretch, for whoever waits for the loop
 LOOK_S = 1.0  # whether there is room by now
@@ -44,19 +58,25 @@ _SHARED = (
     "SELECT EXISTS (SELECT 1 FROM extents WHERE block = ?1 AND content != ?2)"
     " OR EXISTS (SELECT 1 FROM extents_history WHERE block = ?1 AND content != ?2)"
 )
+_UNSENT = "SELECT 1 FROM extents LEFT JOIN catalog USING (block) WHERE content = ? AND pack IS NULL LIMIT 1"
 _GONE = "SELECT 1 FROM gone_contents WHERE content = ?"
 
 
 class Recut:
     """The task that puts cooled files in order."""
 
-    def __init__(self, cache: Cache, contents: Contents, names: Names, cooling: Cooling) -> None:
+    def __init__(
+        self, cache: Cache, contents: Contents, inodes: Inodes, files: Files, names: Names, resting: Resting
+    ) -> None:
         self.recut_bytes = 0
         """Of stretches that were cut anew since the start."""
         self._cache = cache
         self._contents = contents
+        self._inodes = inodes
+        self._files = files
         self._names = names
-        self._cooling = cooling
+        self._resting = resting
+        self._cooling = resting.cooling
         self._thread = trio.CapacityLimiter(1)
 
     async def run(self) -> None:
@@ -72,11 +92,11 @@ class Recut:
                 await trio.sleep_until(min(survey_at, self._cooling.next_due(now)))
                 continue
             try:
-                async for stretch in self.stretches_of(content):
+                async for batch in self.batches_of(content):
                     await self._wait_for_room()
                     if content in self._cooling:  # somebody writes to it again
                         break
-                    await self.recut(content, stretch)
+                    await self.recut(content, batch)
             except (OSError, StorageFull) as error:
                 log.warning("a file could not be cut anew, and will be later: %s", error)
                 self._cooling.written(content, now)
@@ -104,6 +124,19 @@ class Recut:
             reader.close()
 
     # --- one file ---
+
+    async def batches_of(self, content: int) -> AsyncIterator[list[Stretch]]:
+        """The same, as many together as are sent at once."""
+        batch: list[Stretch] = []
+        size = 0
+        async for stretch in self.stretches_of(content):
+            batch.append(stretch)
+            size += sum(extent.length for extent in stretch)
+            if size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     async def stretches_of(self, content: int) -> AsyncIterator[Stretch]:
         """What of the file is worth to be cut anew, looked for as far as one asks. Rows may have changed by then."""
@@ -144,7 +177,7 @@ class Recut:
 
     def _change(self, stretch: Stretch) -> Change:
         """What it would bring to cut the stretch anew, if nothing of it is known."""
-        blocks = blocks_of(stretch)
+        blocks = {extent.block.number: extent.block for extent in stretch}
         left = left_over(self._cache.database, blocks.values(), sources_of(stretch))
         locations = (self._cache.catalog.find(number) for number in blocks)
         records = {number if place is None else place[:2] for number, place in zip(blocks, locations, strict=True)}
@@ -153,30 +186,62 @@ class Recut:
         held = sum(block.length for block in blocks.values())
         return Change(held, sent, len(records) - cuts, len(stretch) - cuts)
 
-    async def recut(self, content: int, stretch: Stretch) -> bool:
-        """Cut a stretch anew. False if somebody was quicker. Raises OSError, StorageFull before anything changed."""
+    async def recut(self, content: int, batch: Sequence[Stretch]) -> None:
+        """Cut stretches of a file anew; what somebody was quicker with is left. Raises OSError, StorageFull before
+        anything changed.
+        """
+        file = self._inodes.create(stat.S_IFREG | 0o600, 0, 0, 0)
+        with self._inodes.held(file):
+            try:
+                for stretch in batch:
+                    await self._write_ahead(file, stretch)
+                await self._wait_sent(file)
+                for stretch in batch:
+                    await self._repoint(content, stretch)
+            except (UnknownBlock, BytesDamaged, NotHere, VfsError) as error:
+                log.info("a part of a file was not cut anew: %s", error)
+
+    @asynccontextmanager
+    async def _runs(self, content: int, stretch: Stretch) -> AsyncIterator[tuple[dict[int, Block], list[Run]]]:
+        """Blocks and runs of a stretch as they are now, under a lease; first its own, then what history needs."""
         lease = self._cache.segments.free_queue.lease()
         try:
-            # They may have been evicted, or fetched to another place, since the stretch was found.
             stretch = [extent._replace(block=self._cache.blocks.get(extent.block.number)) for extent in stretch]
-            blocks = blocks_of(stretch)
+            blocks = {extent.block.number: extent.block for extent in stretch}
             if not all(block.is_held for block in blocks.values()):
-                return False
-            self._cache.budget.admit(sum(extent.length for extent in stretch))
+                raise UnknownBlock(stretch[0].block.number)
+            self._cache.cuts.flush_rows()
             runs = [Run(content, stretch[0].start, sources_of(stretch), is_whole=True)]
             left = left_over(self._cache.database, blocks.values(), runs[0].sources)
-            runs += [Run(0, 0, [source], is_whole=True) for source in left]
-            one_pass = SealPass(
-                self._cache, self._contents, self._names, lambda number: self._same(blocks[number]), set()
-            )
-            await one_pass.seal(blocks, runs)
-        except (UnknownBlock, Outrun, BytesDamaged, NotHere) as error:
-            log.info("a part of a file was not cut anew: %s", error)
-            return False
+            yield blocks, runs + [Run(0, 0, [source], is_whole=True) for source in left]
         finally:
             self._cache.segments.free_queue.release(lease)
-        self.recut_bytes += runs[0].length
-        return True
+
+    async def _write_ahead(self, file: Inode, stretch: Stretch) -> None:
+        async with self._runs(0, stretch) as (_, runs):
+            for run in runs:
+                for block, offset, length in run.sources:
+                    data = bytes(await self._cache.read(block, offset, length))
+                    await self._files.write(file, file.size, data, 0)
+                await self._files.truncate(file, file.size + 1, 0)  # a hole: the next run is one of its own
+
+    async def _wait_sent(self, file: Inode) -> None:
+        if file.content is not None:
+            self._resting.found(file.content)
+        while self._cache.database.row(_UNSENT, (file.content,)) is not None:
+            await trio.sleep(LOOK_S)
+            self._cache.cuts.flush_rows()
+
+    async def _repoint(self, content: int, stretch: Stretch) -> None:
+        try:
+            async with self._runs(content, stretch) as (blocks, runs):
+                one_pass = SealPass(
+                    self._cache, self._contents, self._names, lambda number: self._same(blocks[number]), set()
+                )
+                await one_pass.seal(blocks, runs, is_all_known=True)
+                self.recut_bytes += runs[0].length
+        except (UnknownBlock, Outrun) as error:
+            log.info("a part of a file was not cut anew: %s", error)
 
     def _same(self, block: Block) -> Block | None:
         """The block, as long as it is there."""
@@ -185,11 +250,6 @@ class Recut:
             if found.block_id == block.block_id:
                 return block
         return None
-
-
-def blocks_of(stretch: Stretch) -> dict[int, Block]:
-    """The blocks that it lies in, by number."""
-    return {extent.block.number: extent.block for extent in stretch}
 
 
 def sources_of(stretch: Stretch) -> list[Source]:

@@ -67,12 +67,17 @@ class SealPass:
         self._damaged = damaged
         self._thread = trio.CapacityLimiter(1)
 
-    async def seal(self, blocks: dict[int, Block], runs: Sequence[Run]) -> None:
-        """Read and name the runs, then re-point whatever leads into `blocks`. Raises Outrun, BytesDamaged, OSError."""
+    async def seal(self, blocks: dict[int, Block], runs: Sequence[Run], *, is_all_known: bool = False) -> None:
+        """Read and name the runs, then re-point whatever leads into `blocks`. Raises Outrun, BytesDamaged, OSError.
+
+        `is_all_known`: copy nothing; Outrun, if no other block has the bytes of a cut.
+        """
         planned: list[Planned] = []
         try:
             for run in runs:
                 await self._plan(run, planned)
+                if is_all_known and any(one.copy is not None for one in planned):
+                    raise Outrun
             await self._cache.cuts.gate.wait_open()
             self._commit(blocks, runs, planned)
         except BaseException:

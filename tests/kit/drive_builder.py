@@ -271,8 +271,8 @@ class DriveBuilder:
         assert sealing is not None
         assert recut is not None
         while (content := sealing.resting.cooling.take_due(float("inf"))) is not None:
-            async for stretch in recut.stretches_of(content):
-                await recut.recut(content, stretch)
+            async for batch in recut.batches_of(content):
+                await recut.recut(content, batch)
 
     async def truncate(self, path: str, size: int) -> None:
         await self.drive.files.truncate(self.inode(path), size, self.caller.actor_id)

@@ -12,7 +12,6 @@ from kit.still_drive import UnsyncedDisk
 from trio.testing import MockClock
 
 from vfs.check import check
-from vfs.recut import Recut
 from vfs.seal_pass import SealPass
 
 SIZE = 200_000
@@ -90,6 +89,23 @@ async def test_a_file_that_is_written_again_and_again_is_left_alone(virtual_time
             data[1000:1010] = noise(minute, 10)
         assert pieces(built) >= before
         assert await built.read("a") == data
+
+
+@pytest.mark.expected_log("The cloud store cannot be reached|StoreUnavailable|planned|offline")
+async def test_the_store_has_all_of_the_file_at_every_moment(virtual_time: MockClock, built: CloudDrive) -> None:
+    async with built:
+        await hot(built)
+        before, content = pieces(built), built.inode("a").content
+        built.store.is_offline = True
+        await trio.sleep(4000)
+        assert pieces(built) == before, "nothing is put in order that could not be sent"
+        built.store.is_offline = False
+        unsent = "SELECT 1 FROM extents LEFT JOIN catalog USING (block) WHERE content = ? AND pack IS NULL"
+        for _ in range(300):
+            await trio.sleep(1)
+            assert built.drive.database.rows(unsent, (content,)) == []
+        assert pieces(built) < before * 0.7
+        assert built.drive.database.row("SELECT count(*) FROM inodes WHERE nlink = 0")[0] == 0
 
 
 async def test_nothing_is_fetched_for_it(virtual_time: MockClock, built: CloudDrive) -> None:
@@ -198,9 +214,8 @@ async def test_it_goes_on_stretch_by_stretch_through_a_long_file(
 ) -> None:
     async with built:
         data = await hot(built)
-        recut = Recut(
-            built.drive.cache, built.drive.contents, built.drive.sealing._pass._names, built.drive.recut._cooling
-        )
+        recut = built.drive.recut
+        assert recut is not None
         content = built.inode("a").content
         assert content is not None
         at_once = [stretch[0].start async for stretch in recut.stretches_of(content)]
