@@ -54,7 +54,8 @@ LOG_SHARE = 1 / 8
 or so on their way: thus a recovery reads little log.
 """
 OLD_S = 24 * 3600.0
-AGAIN_S = 60.0
+AGAIN_S = 15.0
+LOOK_S = 10.0
 COPY_PAGES = 2000
 DELETE_NAMES = 500
 
@@ -128,7 +129,7 @@ class Checkpointing:
                     self.trouble = error if isinstance(error, CloudError) else CloudError(str(error))
             self._made.unpark_all()
             self._hurry = trio.Event()
-            with trio.move_on_after(AGAIN_S if self.trouble is not None else AGAIN_S / 6):
+            with trio.move_on_after(AGAIN_S if self.trouble is not None else LOOK_S):
                 await self._hurry.wait()
 
     def is_due(self) -> bool:

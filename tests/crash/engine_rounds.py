@@ -120,7 +120,7 @@ def look(run: Run, place: Path, survives: Survival, found: Any, facts: list[Any]
 
     async def examine() -> list[str]:
         try:
-            cloud = Cloud(await _store_then(run.store, facts), lambda: KEYS)
+            cloud = Cloud(await _store_then(run.store, facts), lambda: KEYS, may_send=trio.Event())  # only read
             async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=NAMES, cloud=cloud) as built:
                 return await losses(built, run.states, promise_of(facts, is_power_lost=is_power_lost))
         except Exception as error:
@@ -143,7 +143,7 @@ def look_at_store(run: Run, place: Path, facts: list[Any], spoil: Callable[[Memo
             recovered = await bring_back(place, store, KEYS, 0)
         except NothingToRecover as error:
             return [] if not promise.oldest else [f"nothing came back: {error}"]
-        cloud = Cloud(store, lambda: KEYS)
+        cloud = Cloud(store, lambda: KEYS, may_send=trio.Event())
         async with DriveBuilder(place, disk=QuietDisk(), policy=POLICY, names=NAMES, cloud=cloud) as built:
             return await store_losses(built, run.states, promise, recovered)
 
