@@ -228,6 +228,7 @@ class Recut:
     async def _wait_sent(self, file: Inode) -> None:
         if file.content is not None:
             self._resting.found(file.content)
+        self._cache.cuts.flush_rows()  # or the question would be asked of a file without extents
         while self._cache.database.row(_UNSENT, (file.content,)) is not None:
             await trio.sleep(LOOK_S)
             self._cache.cuts.flush_rows()

@@ -108,6 +108,20 @@ async def test_the_store_has_all_of_the_file_at_every_moment(virtual_time: MockC
         assert built.drive.database.row("SELECT count(*) FROM inodes WHERE nlink = 0")[0] == 0
 
 
+async def test_a_single_stretch_is_waited_for_as_well(virtual_time: MockClock, built: CloudDrive) -> None:
+    async with built:
+        data = bytearray(noise(1, 3000))
+        await built.write("a", bytes(data))
+        await built.sent()
+        await change_often(built, "a", data, count=4)
+        await built.sent()
+        await built.recut()
+        assert built.drive.recut is not None
+        assert built.drive.recut.recut_bytes == 3000
+        assert pieces(built) == 1
+        assert await built.read("a") == data
+
+
 async def test_nothing_is_fetched_for_it(virtual_time: MockClock, built: CloudDrive) -> None:
     async with built:
         data = await hot(built)
