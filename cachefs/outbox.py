@@ -20,6 +20,7 @@ checkpoint at that position or later leads to what comes after.
 
 import logging
 import re
+import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,7 +51,7 @@ def table_of(sql: str) -> str:
 
 
 class Outbox:
-    """The folder `outbox`. `gather` may run in a thread while the other calls are made on the loop."""
+    """The folder `outbox`. Calls that block on the disk are for threads, any of them at any time."""
 
     def __init__(self, disk: Disk, state: Path, clock: Clock, local_tables: Collection[str] = LOCAL_TABLES) -> None:
         self.origin = 0
@@ -67,6 +68,7 @@ class Outbox:
         self._clock = clock
         self._local_tables = local_tables
         self._is_troubled = False
+        self._turn = threading.RLock()
 
     @property
     def waiting_bytes(self) -> int:
@@ -120,16 +122,19 @@ class Outbox:
 
     def gather(self, cut: int) -> None:
         """Rewrite the intent logs of cuts before `cut` as entries, and remove them. Blocks on the disk."""
-        for path in sorted(self._intents.glob("*.log"), key=lambda path: int(path.stem)):
-            if (position := int(path.stem) + 1) > cut:
-                break
-            try:
-                if position > self.position:
-                    self._take(path, position)
-                self._disk.unlink(path)
-            except OSError as error:
-                self._complain(error)
-                return
+        with self._turn:
+            for path in sorted(self._intents.glob("*.log"), key=lambda path: int(path.stem)):
+                if (position := int(path.stem) + 1) > cut:
+                    break
+                try:
+                    if position > self.position:
+                        self._take(path, position)
+                    self._disk.unlink(path)
+                except OSError as error:
+                    self._complain(error)
+                    return
+            if self.waiting_bytes > MOST_BYTES:
+                self.abandon()
 
     def _take(self, path: Path, position: int) -> None:
         found = runs_of(path, position - 1)
@@ -149,26 +154,30 @@ class Outbox:
 
     def sent(self, position: int) -> None:
         """The store has all entries up to this one. They stay until `forget`. Blocks on the disk. Raises OSError."""
-        for waiting in [one for one in list(self.waiting) if one <= position]:
-            path = self._path(waiting)
-            self._disk.rename(path, path.with_suffix(".sent"))
-            self.kept[waiting] = self.waiting.pop(waiting)[1]
-            self.digests.pop(waiting - 1000, None)
+        with self._turn:
+            for waiting in [one for one in self.waiting if one <= position]:
+                path = self._path(waiting)
+                self._disk.rename(path, path.with_suffix(".sent"))
+                self.kept[waiting] = self.waiting.pop(waiting)[1]
+                self.digests.pop(waiting - 1000, None)
 
     def forget(self, position: int) -> None:
         """Entries that were sent need not stay up to this one; the newest does. Blocks on the disk. Raises OSError."""
-        for kept in [one for one in self.kept if one <= position]:
-            if kept != self.position:
-                self._disk.unlink(self._path(kept).with_suffix(".sent"))
-                del self.kept[kept]
+        with self._turn:
+            for kept in [one for one in self.kept if one <= position]:
+                if kept != self.position:
+                    self._disk.unlink(self._path(kept).with_suffix(".sent"))
+                    del self.kept[kept]
 
     def abandon(self) -> None:
         """Give up what waits: a checkpoint is to say it all. Blocks on the disk. Raises OSError."""
-        for position in list(self.waiting):
-            if position != self.position:
-                self._disk.unlink(self._path(position))
-                del self.waiting[position]
-        self._begin_anew(self.position)
+        with self._turn:
+            for position in list(self.waiting):
+                if position != self.position:
+                    with suppress(FileNotFoundError):
+                        self._disk.unlink(self._path(position))
+                    del self.waiting[position]
+            self._begin_anew(self.position)
 
     def _last(self) -> bytes:
         return self.digests.get(self.position, bytes(32))

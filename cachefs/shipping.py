@@ -14,8 +14,7 @@ Every hour the many small objects of that hour become one:
     5 delete the small objects                            some of them: they lie there until a checkpoint covers them
     6 let the entries go                                  the same
 
-A put that fails is tried again with the same bytes for as long as the core lives, and then the entries wait. A store
-that is away for so long that they fill the outbox gets a checkpoint instead.
+A put that fails is tried again with the same bytes for as long as the core lives, and then the entries wait.
 """
 
 import logging
@@ -23,7 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from cachefs.outbox import MOST_BYTES, Outbox
+from cachefs.outbox import Outbox
 from cloud_tier.clock import Clock
 from cloud_tier.errors import CloudError, LogDamaged, StoreError
 from cloud_tier.keys import DriveKeys
@@ -101,9 +100,6 @@ class Shipping:
         while True:
             self._wanted = trio.Event()
             waiting = list(self._outbox.waiting.items())
-            if self._outbox.waiting_bytes > MOST_BYTES:
-                await trio.to_thread.run_sync(self._outbox.abandon)
-                continue
             if not waiting:
                 self._due_s = None
             elif self._due_s is None:

@@ -12,6 +12,7 @@ of them stay until everything that was unsent then has been sent.
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 from cachefs.counters import Counters
 from cachefs.database import Database
@@ -49,7 +50,7 @@ class CloudEpochs:
     ) -> None:
         """`is_resting`: whether a content was written and is not sealed; `is_all_sent`: whether nothing is unsent."""
         self.behind: dict[int, int] = {}
-        """File → the epoch that shows its newest complete version; 0 when there is none."""
+        """File → the epoch that shows its newest complete version. Of a new file there is none, and it is not here."""
         self._database = database
         self._counters = counters
         self._epochs = epochs
@@ -72,34 +73,35 @@ class CloudEpochs:
 
     def must_look(self, inode: Inode) -> bool:
         """Whether `before_content` has to be awaited before what this file holds is changed."""
-        return inode.ino not in self.behind or (inode.content is not None and not self._is_resting(inode.content))
+        return inode.content is not None and not self._is_resting(inode.content)
 
     async def before_content(self, inode: Inode) -> None:
         """Somebody is about to change what this file holds."""
-        if inode.ino in self.behind and self._is_behind(inode.ino):
-            return
-        self.behind[inode.ino] = 0
-        if inode.content is not None and inode.size:
+        if self._is_complete(inode):
             self.behind[inode.ino] = await self._preserve(inode)
 
     async def before_replacing(self, parent: int, name: bytes, to_parent: int, to_name: bytes) -> None:
         """A file is about to get another's name."""
-        moved, row = self._database.row(_NAMED, (parent, name)), self._database.row(_NAMED, (to_parent, to_name))
-        if row is None or moved is None or row == moved or moved[0] not in self.behind:
+        row = self._database.row(_NAMED, (to_parent, to_name))
+        moved = self._database.row(_NAMED, (parent, name)) if row is not None else None
+        if row is None or moved is None or row == moved:
             return
-        moved, replaced = moved[0], self._inodes.get(row[0])
-        if not replaced.is_file or replaced.content is None:
+        new, replaced = self._inodes.get(moved[0]), self._inodes.get(row[0])
+        if not replaced.is_file or not new.is_file or new.content is None or self._is_complete(new):
             return
-        base = self.behind.get(replaced.ino)
-        if base is None or not self._is_behind(replaced.ino):
-            base = await self._preserve(replaced)
-        self.behind[moved] = max(base, self.behind.get(moved, 0))
+        is_complete = self._is_complete(replaced)
+        base = await self._preserve(replaced) if is_complete else self.behind.get(replaced.ino, 0)
+        if base:
+            self.behind[new.ino] = max(base, self.behind.get(new.ino, 0))
+
+    def _is_complete(self, inode: Inode) -> bool:
+        """Whether there is something in it, and the store has all of it, as far as a quick look tells."""
+        if inode.content is None or not inode.size or self._is_resting(inode.content):
+            return False
+        return self._is_sent(inode.content, 0, STEP_EXTENTS)[0]
 
     async def _preserve(self, inode: Inode) -> int:
-        """The epoch that shows the newest complete version of the file; kept now, if need be."""
-        assert inode.content is not None
-        if self._is_resting(inode.content) or not self._is_sent(inode.content, 0, STEP_EXTENTS)[0]:
-            return min(self._kept, default=0)  # behind since an earlier life
+        """The epoch that shows this version; kept now, if need be."""
         if inode.is_dirty or inode.since > self._epochs.newest_kept:
             await self._keep()
         return self._epochs.newest_kept
@@ -124,7 +126,7 @@ class CloudEpochs:
         """Look at some files that are behind, and give up what nobody needs any more. True when something went."""
         if self._from_before and self._is_all_sent():
             self._from_before.clear()
-        for ino in list(self.behind)[:STEP_FILES]:
+        for ino in list(islice(self.behind, STEP_FILES)):
             base = self.behind.pop(ino)
             if self._is_behind(ino):
                 self.behind[ino] = base  # at the end: the next step looks at others
