@@ -24,7 +24,7 @@ from pathlib import Path
 import apsw
 import trio
 
-from cachefs.database import FORMAT_VERSION, Database
+from cachefs.database import APPLICATION_ID, CHECKSUM_BYTES, FORMAT_VERSION, PAGE_BYTES, Database
 from cachefs.disk import Disk
 from cachefs.outbox import Outbox
 from cloud_tier.checkpoint import (
@@ -201,6 +201,11 @@ class Checkpointing:
         for leftover in self._copy.parent.glob(self._copy.name + "*"):
             leftover.unlink()
         with closing(self._database.reader()) as source, closing(apsw.Connection(str(self._copy))) as copy:
+            # A page from the write-ahead log has no checksum yet; it gets one here, but only in a file whose first page
+            # is known to ask for it, and backup writes that one last.
+            copy.reserve_bytes(None, CHECKSUM_BYTES)
+            copy.pragma("page_size", PAGE_BYTES)
+            copy.pragma("application_id", APPLICATION_ID)
             with source:  # one moment, however long it takes
                 position: int = source.execute("SELECT value FROM local_counters WHERE name = 'cut'").get
                 with copy.backup("main", source, "main") as copying:

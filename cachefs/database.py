@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48447276  # "HDrv"
 FORMAT_VERSION = 2
+PAGE_BYTES = 4096
 CHECKSUM_BYTES = 8  # at the end of each page; on disk: do not change
 
 Parameters = Sequence[Any]
@@ -109,7 +110,7 @@ class Database:
             raise FileExistsError(path)
         connection = apsw.Connection(str(path), flags=_READ_WRITE | apsw.SQLITE_OPEN_CREATE, vfs=vfs)
         connection.reserve_bytes(None, CHECKSUM_BYTES)
-        connection.pragma("page_size", 4096)
+        connection.pragma("page_size", PAGE_BYTES)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", FORMAT_VERSION)
         connection.pragma("journal_mode", "wal")

@@ -1,6 +1,7 @@
 """What comes back from a store alone: all that was flushed; of what was behind, the newest complete version."""
 
 import random
+import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cloud_tier.object_names import CHECKPOINTS, LOG, LogName, PackName, parse_n
 from cloud_tier.object_store import list_objects
 from vfs.check import check
 from vfs.errors import VfsError
+from vfs.ids import ROOT
 from vfs.recovering import Recovered, bring_back
 
 
@@ -88,6 +90,21 @@ async def test_what_was_flushed_comes_back_byte_for_byte(
     async with await recovered(back, tmp_path / "third") as third:
         assert await third.read("new") == b"work goes on"
         assert await third.read("d/19") == noise(19, 9500)
+
+
+async def test_a_checkpoint_larger_than_what_is_copied_at_once_is_whole(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    for number in range(6000):  # rows of 5 MiB, all of them still in the write-ahead log
+        built.drive.namespace.create(ROOT, b"%0250d" % number, stat.S_IFREG | 0o644, built.caller)
+    await built.cut()
+    assert built.drive.mirror is not None
+    manifest = await built.drive.mirror.checkpointing.make()
+    assert manifest.size_bytes > 4 << 20
+    await built.sent()
+    async with await recovered(built, tmp_path / "new") as back:
+        assert back.drive.database.row("PRAGMA integrity_check") == ("ok",)
+        assert len(back.names("")) == len(built.names(""))
 
 
 async def test_a_file_that_was_behind_comes_back_in_its_newest_complete_version(
