@@ -75,7 +75,8 @@ def _wrong_files(
             continue
         if flushed.files.get(path) == file and all(c.contents.get(file) == flushed.contents[file] for c in candidates):
             wrong.append(f"{path} was flushed and not changed since, and came back as behind")
-        once = {bytes(s.contents[s.files[path]]) for s in states if path in s.files}
+        names = [name for name, linked_to in state.files.items() if linked_to == file]  # what any of them stood for
+        once = {bytes(s.contents[s.files[name]]) for s in states for name in names if name in s.files}
         once |= {bytes(s.contents[file]) for s in states if file in s.contents}
         if data is not None and data not in once:
             wrong.append(f"{path} was behind, and holds what it never held")
