@@ -1,8 +1,8 @@
 """Checkpoints: from time to time the whole database goes to the store, so that the log behind it may be short.
 
     step                                                     died here → what is left
-    1 copy the database as of the last cut, without the      the copy, removed at the next start
-      tables of this machine (thread)
+    1 copy the database as of the last cut, without the      the copy, removed with the next checkpoint
+      tables of this machine; read all of the copy (thread)
     2 put the parts that the last checkpoint does not have   parts that nobody names: removed with the next checkpoint
     3 put the manifest                                       a checkpoint that is not counted here and may be used
     4 read all that back and compare it                      the same
@@ -166,6 +166,7 @@ class Checkpointing:
         log_bytes_then = self.log_bytes()
         try:
             position = await trio.to_thread.run_sync(self._copy_database)
+            await trio.to_thread.run_sync(self._check_copy)
             digest = await self._digest_at(position)
             parts, sent_bytes = await self._put_parts(keys)
             size_bytes = self._copy.stat().st_size
@@ -218,6 +219,13 @@ class Checkpointing:
                 for table in sorted(self._local_tables):
                     copy.execute(f"DELETE FROM {table}")
         return position
+
+    def _check_copy(self) -> None:
+        """Read the copy as a new machine will: every page by its checksum. Raises CheckpointDamaged, apsw.Error."""
+        with closing(apsw.Connection(str(self._copy), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
+            said = [row[0] for row in copy.execute("PRAGMA quick_check")]
+        if said != ["ok"]:
+            raise CheckpointDamaged(f"the copy of the database is not sound ({said[0]})")
 
     async def _put_parts(self, keys: DriveKeys) -> tuple[list[PartPlace], int]:
         known = {part.part_id: part for one in self.retained for part in one.manifest.parts}

@@ -5,15 +5,17 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 import trio
 from kit.cloud_drive import KEYS, CloudDrive
+from kit.damage import flip_bit
 from kit.faulty_store import FaultyStore
 from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.tier import Cloud
-from cloud_tier.errors import NothingToRecover
+from cloud_tier.errors import CheckpointDamaged, NothingToRecover
 from cloud_tier.object_names import CHECKPOINTS, LOG, LogName, PackName, parse_name
 from cloud_tier.object_store import list_objects
 from vfs.check import check
@@ -105,6 +107,26 @@ async def test_a_checkpoint_larger_than_what_is_copied_at_once_is_whole(
     async with await recovered(built, tmp_path / "new") as back:
         assert back.drive.database.row("PRAGMA integrity_check") == ("ok",)
         assert len(back.names("")) == len(built.names(""))
+
+
+async def test_a_copy_that_is_not_sound_becomes_no_checkpoint(
+    virtual_time: MockClock, built: CloudDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert built.drive.mirror is not None
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    checkpointing = built.drive.mirror.checkpointing
+    copy, before = checkpointing._copy_database, await names_in(built.store, CHECKPOINTS)
+
+    def as_a_bad_disk_would() -> int:
+        position = copy()
+        flip_bit(built.state / "checkpoint.db", 3 * 4096 + 100)
+        return position
+
+    monkeypatch.setattr(checkpointing, "_copy_database", as_a_bad_disk_would)
+    with pytest.raises((CheckpointDamaged, apsw.Error)):
+        await checkpointing.make()
+    assert await names_in(built.store, CHECKPOINTS) == before
 
 
 async def test_a_file_that_was_behind_comes_back_in_its_newest_complete_version(
