@@ -60,6 +60,19 @@ COPY_PAGES = 2000
 DELETE_NAMES = 500
 
 
+def remember(state: Path, name: str) -> None:
+    """For a drive that was just recovered from the checkpoint `name`: the next one need not send its parts again.
+
+    Only a hint: it is read back before it is used, and without it all parts are sent. Raises OSError.
+    """
+    _record(state).parent.mkdir(exist_ok=True)
+    _record(state).write_text(json.dumps([name]))
+
+
+def _record(state: Path) -> Path:
+    return state / "outbox" / "checkpoints"
+
+
 @dataclass(frozen=True)
 class Retained:
     """A checkpoint that counts: read back, and not removed."""
@@ -98,7 +111,7 @@ class Checkpointing:
         self._database = database
         self._disk = disk
         self._copy = state / "checkpoint.db"
-        self._record = state / "outbox" / "checkpoints"
+        self._record = _record(state)
         self._fence = fence
         self._clock = clock
         self._local_tables = local_tables

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import trio
 
 from cachefs.adopting import adopt_packs
+from cachefs.checkpointing import remember
 from cachefs.database import Database
 from cachefs.replaying import run_entry
 from cloud_tier.checkpoint import Manifest
@@ -100,6 +101,8 @@ class _Recovery:
         self._accepted = accepted
         self._say = say
         self._new = state / (DATABASE + ".new")
+        self._used = ""
+        """The checkpoint whose database it is."""
 
     async def run(self) -> Recovered:
         for leftover in self._state.glob(DATABASE + "*"):
@@ -113,6 +116,7 @@ class _Recovery:
             database.close()
         self._new.rename(self._state / DATABASE)
         make_folders(self._state)
+        remember(self._state, self._used)
         return found
 
     async def _bring_rows(self) -> tuple[Database, _Reached]:
@@ -130,6 +134,7 @@ class _Recovery:
                 log.warning("checkpoint %s cannot be used: %s", name, error)
                 refused.append(f"that at {name.position} cannot be used ({error})")
                 continue
+            self._used = str(name)
             return await self._follow(manifest, self._accepted.get(name.fence, NEVER))
         raise NothingToRecover(
             f"the store has {len(names)} checkpoints of the drive, and none can be used: {'; '.join(refused) or 'none'}"

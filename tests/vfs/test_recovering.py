@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from cachefs.tier import Cloud
 from cloud_tier.errors import CheckpointDamaged, NothingToRecover
-from cloud_tier.object_names import CHECKPOINTS, LOG, LogName, PackName, parse_name
+from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, LogName, PackName, parse_name
 from cloud_tier.object_store import list_objects
 from vfs.check import check
 from vfs.errors import VfsError
@@ -127,6 +127,24 @@ async def test_a_copy_that_is_not_sound_becomes_no_checkpoint(
     with pytest.raises((CheckpointDamaged, apsw.Error)):
         await checkpointing.make()
     assert await names_in(built.store, CHECKPOINTS) == before
+
+
+async def test_the_first_checkpoint_of_a_recovered_drive_does_not_send_again_what_the_store_has(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    for number in range(6000):
+        built.drive.namespace.create(ROOT, b"%0250d" % number, stat.S_IFREG | 0o644, built.caller)
+    await built.cut()
+    assert built.drive.mirror is not None
+    manifest = await built.drive.mirror.checkpointing.make()
+    await built.sent()
+    before = await names_in(built.store, PARTS)
+    async with await recovered(built, tmp_path / "new") as back:
+        await back.sent()
+        assert back.drive.mirror is not None
+        (newest,) = back.drive.mirror.checkpointing.retained
+        new = set(await names_in(built.store, PARTS)) - set(before)
+        assert len(new) < len(newest.manifest.parts) == len(manifest.parts)
 
 
 async def test_a_file_that_was_behind_comes_back_in_its_newest_complete_version(
