@@ -103,6 +103,14 @@ bench-packs *args:
 bench-hot *args:
     {{ python }} tests/bench/hot_files.py "$@"
 
+# A drive of a million files lost and brought back by `recover`: how long, how much (four minutes); --files N, --write
+bench-recover *args:
+    {{ python }} tests/bench/recover.py "$@"
+
+# What is lost with a machine: how long names and small files take into the store behind a bulk copy (three minutes); --write
+bench-rpo *args:
+    {{ python }} tests/bench/rpo.py "$@"
+
 # How well the cache chooses what leaves: an office's month replayed over seven policies (two minutes); --only, --write
 bench-eviction *args:
     {{ python }} tests/bench/eviction_trace.py "$@"

@@ -152,6 +152,7 @@ class FaultHandler(BaseHTTPRequestHandler):
     def _take_time(self, size_bytes: int) -> None:
         if self._bytes_per_s:
             time.sleep(size_bytes / self._bytes_per_s)
+        self.server.proxy.move(size_bytes)
 
     def _refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         body = f"<Error><Code>{code}</Code><Message>planned</Message></Error>".encode()

@@ -3,8 +3,8 @@
 It knows nothing of S3 but its verbs, so what it breaks is broken for any client as networks and servers break it:
 connections reset, bodies cut off, bits turned over, answers lost after the work was done. `plan` lets the nth request
 of a kind meet a fault; `scatter` does so by a seeded plan (`kit.breaks`), until `heal`. `hits` says what was met by
-whom, and `assert_all_hit` sees that no test proves nothing. `latency_s` and `bytes_per_s` hold for every request; the
-benchmarks use them, and `count`.
+whom, and `assert_all_hit` sees that no test proves nothing. `latency_s`, `bytes_per_s` and `line_bytes_per_s` hold
+for every request; the benchmarks use them, and `count`.
 
 Kinds of requests: PUT, GET, LIST (a GET of the bucket), HEAD, DELETE, POST, ANY.
 
@@ -16,6 +16,7 @@ import http.client
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,9 @@ class FaultProxy:
         """How long every answer takes longer."""
         self.bytes_per_s: float | None = None
         """How fast the bodies of one connection move, either way."""
+        self.line_bytes_per_s: float | None = None
+        """How fast the bodies of all connections together move."""
+        self._line_free_s = 0.0
         self.delay_s = 0.1
         self.crawl_bytes_per_s = 1 << 20
         self.retry_after_s = 1
@@ -80,6 +84,16 @@ class FaultProxy:
         self.healed = threading.Event()
         """Set when requests that hang now are to be given up."""
         self.endpoint = ""
+
+    def move(self, size_bytes: int) -> None:
+        """Take the time that so much of a body takes on the line that all connections share."""
+        if not self.line_bytes_per_s:
+            return
+        with self._lock:  # only to book: whoever asks first goes first, so that each connection gets its share
+            now = time.monotonic()
+            self._line_free_s = max(now, self._line_free_s) + size_bytes / self.line_bytes_per_s
+            ends_s = self._line_free_s
+        time.sleep(ends_s - now)
 
     def plan(self, kind: str, what: Break, nth: int = 1, times: int = 1) -> None:
         """Plan a fault: the `nth` request of `kind` from now on (the first is 1)."""
