@@ -14,7 +14,6 @@ silently zero, and a lost block never satisfies dedupe: the same bytes saved aga
 Runs on a database that nobody serves, in one transaction: all of it or nothing.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from cachefs.database import Database
@@ -26,7 +25,10 @@ LOST = "lost"  # local counter: how many blocks a recovery did not find; 0 or no
 
 _LOST_BLOCKS = "SELECT block FROM blocks WHERE block NOT IN (SELECT block FROM catalog)"
 _STILL_LOST = f"{_LOST_BLOCKS} AND block NOT IN (SELECT block FROM residency)"
-_NEEDED_BY = "SELECT content FROM extents WHERE block = ?"
+_SUFFERING = (
+    "SELECT ino FROM inodes WHERE nlink > 0 AND content IN"
+    f" (SELECT content FROM extents WHERE block IN ({_LOST_BLOCKS})) ORDER BY ino"
+)
 _VERSIONS = (
     "SELECT max(s.epoch) FROM inodes_history h JOIN snapshots s ON s.state = 'kept' AND s.epoch >= h.since"
     " AND s.epoch < h.until WHERE h.ino = ? GROUP BY h.until ORDER BY h.until DESC"
@@ -87,15 +89,9 @@ class _PuttingBack:
         database.write("INSERT INTO local_counters VALUES (?, ?)", (LOST, len(self._lost)))
         return sorted(one for one in behind if one is not None)
 
-    def _suffering(self) -> Iterable[int]:
+    def _suffering(self) -> list[int]:
         """Live files that need a lost block."""
-        contents: set[int] = set()
-        for block in self._lost:
-            contents.update(
-                row[0] for row in self._database.rows("SELECT content FROM extents WHERE block = ?", (block,))
-            )
-        owners = self._database.rows("SELECT content, ino FROM inodes WHERE content IS NOT NULL AND nlink > 0")
-        return sorted(ino for content, ino in owners if content in contents)
+        return [ino for (ino,) in self._database.rows(_SUFFERING)]
 
     def _mend(self, ino: int) -> Behind | None:
         rows = self._database.rows

@@ -1,0 +1,106 @@
+"""Small work is not kept waiting by a copy that fills a slow line."""
+
+import random
+from collections.abc import Iterable, Sequence
+
+import pytest
+import trio
+from kit.drive_keys import drive_keys
+from kit.inline_threads import inline_threads
+from trio.testing import MockClock
+
+from cloud_tier.block_id import block_id
+from cloud_tier.ledger import Unsent
+from cloud_tier.memory_store import MemoryStore
+from cloud_tier.object_store import PIECE_BYTES, Buffer, Pace
+from cloud_tier.pack import Entry, PackId
+from cloud_tier.packer import Lane
+from cloud_tier.uploader import Uploader
+
+KEYS = drive_keys()
+MIB = 1 << 20
+LINE_BYTES_PER_S = MIB
+
+
+class SlowLine(MemoryStore):
+    """All uploads together send so many bytes a second; each gets its share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._line = trio.Lock()
+
+    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
+        for _ in range(0, len(body), PIECE_BYTES):
+            if pace is not None:
+                await pace(PIECE_BYTES)
+            async with self._line:
+                await trio.sleep(PIECE_BYTES / LINE_BYTES_PER_S)
+        await super().put(name, body, if_absent=if_absent)
+
+
+class Waiting:
+    """A ledger of blocks in memory; when each was offered, and how long it took into the store."""
+
+    def __init__(self) -> None:
+        self.took_s: dict[Lane, list[float]] = {lane: [] for lane in Lane}
+        self._bytes: dict[int, bytes] = {}
+        self._offered_s: dict[int, float] = {}
+        self._queue: list[Unsent] = []
+
+    def offer(self, lane: Lane, size_bytes: int) -> None:
+        number = len(self._bytes) + 1
+        data = random.Random(number).randbytes(size_bytes)
+        self._bytes[number], self._offered_s[number] = data, trio.current_time()
+        self._queue.append(Unsent(number, block_id(KEYS.block_key, data), size_bytes, lane))
+
+    @property
+    def unsent_bytes(self) -> int:
+        return sum(len(self._bytes[number]) for number in self._offered_s)
+
+    def unsent(self) -> Iterable[int]:
+        return list(self._offered_s)
+
+    def is_unsent(self, block: int) -> bool:
+        return block in self._offered_s
+
+    def take(self, most_bytes: int) -> list[Unsent]:
+        taken, self._queue = sorted(self._queue, key=lambda one: one.lane.value), []
+        return taken
+
+    def give_back(self, unsent: Sequence[Unsent]) -> None:
+        raise AssertionError
+
+    async def read(self, block: int) -> Buffer | None:
+        return self._bytes[block]
+
+    def cannot_be_sent(self, block: int) -> None:
+        raise AssertionError
+
+    async def begin(self, pack_id: PackId, generation: int, fence: int, size_bytes: int) -> int:
+        return 1
+
+    async def stored(self, pack: int, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
+        for one, _ in blocks:
+            self.took_s[one.lane].append(trio.current_time() - self._offered_s.pop(one.block))
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_small_work_has_the_line_for_itself_and_the_copy_goes_on(autojump_clock: MockClock) -> None:
+    ledger = Waiting()
+    with inline_threads():
+        async with trio.open_nursery() as nursery:
+            uploader = Uploader(SlowLine(), lambda: KEYS, ledger, 1)
+            nursery.start_soon(uploader.run)
+            ledger.offer(Lane.FRESH, 1000)
+            uploader.wake()
+            await trio.sleep(10)
+            for _ in range(48):
+                ledger.offer(Lane.BULK, MIB)
+            for _ in range(25):  # a quarter of the line
+                ledger.offer(Lane.FRESH, MIB)
+                uploader.wake()
+                await trio.sleep(4)
+            nursery.cancel_scope.cancel()
+    assert len(ledger.took_s[Lane.FRESH]) >= 23
+    assert max(ledger.took_s[Lane.FRESH]) < 10, ledger.took_s
+    assert len(ledger.took_s[Lane.BULK]) >= 32
