@@ -34,8 +34,8 @@ from cloud_tier.memory_store import MemoryStore
 from vfs.recovering import bring_back
 from vfs.seal_pass import Names
 
-EVERY = int(os.environ.get("CRASH_EVERY", "61"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
-SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "3")))
+EVERY = int(os.environ.get("CRASH_EVERY", "79"))  # a prime, so that it meets no rhythm of the calls; 1 looks at all
+SEEDS = range(1, 1 + int(os.environ.get("CRASH_SEEDS", "2")))
 STEPS = 150
 KEYS = drive_keys()
 NAMES = Names(KEYS.block_key, SMALL_CUTS.chunker)
