@@ -19,7 +19,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 import trio
@@ -39,10 +41,19 @@ from cloud_tier.checkpoint import (
     seal_part,
 )
 from cloud_tier.clock import Clock
-from cloud_tier.errors import CheckpointDamaged, CloudError, SealedError, StoreError
+from cloud_tier.errors import (
+    CheckpointDamaged,
+    CloudError,
+    ObjectMissing,
+    RangeBeyondEnd,
+    SealedError,
+    StoreError,
+)
 from cloud_tier.keys import DriveKeys
 from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, CheckpointName, LogName, PartName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +67,7 @@ or so on their way: thus a recovery reads little log.
 OLD_S = 24 * 3600.0
 AGAIN_S = 15.0
 LOOK_S = 10.0
+PUTS, GETS = 3, 3  # so often a store may lie about one object
 COPY_PAGES = 2000
 DELETE_NAMES = 500
 
@@ -188,15 +200,16 @@ class Checkpointing:
         manifest = Manifest(position, digest, self._clock.now_ns(), FORMAT_VERSION, size_bytes, tuple(parts))
         sealed = await trio.to_thread.run_sync(seal_manifest, keys, manifest)
         name = str(CheckpointName(self._fence, position, sealed.salt))
-        await self._store.put(name, sealed.body)
-        if await self._read_back(name) != manifest:
-            raise CheckpointDamaged("the store gave back another manifest than it was given")
+        await self._put_proven(name, sealed.body, partial(open_manifest, keys))
         before = [one for one in self.retained if one.position >= self._outbox.origin and one.name != name]
         kept = [*before, Retained(name, position, manifest.made_ns, manifest)][-KEPT:]
         await trio.to_thread.run_sync(self._write_down, kept)
         self.retained, self._log_bytes_then = kept, log_bytes_then
         log.info("checkpoint at %d: %d parts, %d bytes sent", position, len(parts), sent_bytes)
-        await self._clean()
+        try:
+            await self._clean()
+        except StoreError as error:  # it stays until the next one
+            log.info("what older checkpoints needed could not be removed: %s", error)
         return manifest
 
     async def _digest_at(self, position: int) -> bytes:
@@ -253,11 +266,38 @@ class Checkpointing:
                     sealed = await trio.to_thread.run_sync(seal_part, keys, data)
                     place = known[id_] = PartPlace(self._fence, sealed.salt, id_, len(data))
                     name = str(PartName(self._fence, sealed.salt))
-                    await self._store.put(name, sealed.body)
-                    await trio.to_thread.run_sync(open_part, keys, await self._store.get(name), id_)
+                    await self._put_proven(name, sealed.body, partial(_open_part, keys, id_))
                     sent_bytes += len(sealed.body)
                 parts.append(place)
         return parts, sent_bytes
+
+    async def _put_proven(self, name: str, body: memoryview, prove: Callable[[bytes], object]) -> None:
+        """Put an object until the store gives it back, by a proof that raises SealedError. Raises StoreError.
+
+        A store that is away is waited for: a checkpoint of a large drive is not begun anew for one answer.
+        """
+        for last in (False,) * (PUTS - 1) + (True,):
+            await self._insist(partial(self._store.put, name, body))
+            for _ in range(GETS):
+                try:
+                    await trio.to_thread.run_sync(prove, await self._insist(partial(self._store.get, name)))
+                except (SealedError, ObjectMissing, RangeBeyondEnd) as error:
+                    refused = error
+                    await trio.sleep(LOOK_S / 10)
+                else:
+                    return
+            if last:
+                raise refused
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await call()
+            except StoreError as error:
+                if not error.is_retryable:
+                    raise
+                self.trouble = error
+                await trio.sleep(AGAIN_S)
 
     # --- what counts, and what may go ---
 
@@ -275,15 +315,8 @@ class Checkpointing:
             self.retained.append(Retained(name, manifest.position, manifest.made_ns, manifest))
 
     async def _read_back(self, name: str) -> Manifest:
-        while True:
-            try:
-                body = await self._store.get(name)
-            except StoreError as error:
-                if not error.is_retryable:
-                    raise
-                await trio.sleep(AGAIN_S)
-            else:
-                return await trio.to_thread.run_sync(open_manifest, self._keys(), body)
+        body = await self._insist(partial(self._store.get, name))
+        return await trio.to_thread.run_sync(open_manifest, self._keys(), body)
 
     def _written_down(self) -> list[str]:
         with suppress(OSError, ValueError):
@@ -323,3 +356,7 @@ class Checkpointing:
         for begin in range(0, len(needless), DELETE_NAMES):
             await self.before_delete()
             await self._store.delete(needless[begin : begin + DELETE_NAMES])
+
+
+def _open_part(keys: DriveKeys, id_: bytes, body: bytes) -> object:
+    return open_part(keys, body, id_)
