@@ -3,7 +3,8 @@
     step                                                     died here → what is left
     1 copy the database as of the last cut, without the      the copy, removed with the next checkpoint
       tables of this machine; read all of the copy (thread)
-    2 put the parts that the last checkpoint does not have   parts that nobody names: removed with the next checkpoint
+    2 put the parts that the older checkpoint does not       parts that nobody names: removed with the next checkpoint
+      have, or the newest has as well
     3 put the manifest                                       a checkpoint that is not counted here and may be used
     4 read all that back and compare it                      the same
     5 write down that it counts (`outbox/checkpoints`)       the older ones are still there
@@ -171,7 +172,13 @@ class Checkpointing:
     @property
     def is_usable(self) -> bool:
         """Whether a checkpoint counts from which the log can be followed."""
-        return bool(self.retained) and self.retained[-1].position >= self._outbox.origin
+        return bool(self.retained) and self._leads_on(self.retained[-1].manifest)
+
+    def _leads_on(self, manifest: Manifest) -> bool:
+        """Whether the log goes on from it: not if its chain is another one that ended at the same position."""
+        if manifest.position == self._outbox.origin:
+            return manifest.digest == self._outbox.digests.get(manifest.position)
+        return manifest.position > self._outbox.origin
 
     async def wait_usable(self) -> None:
         """Return once a checkpoint counts from which the log can be followed."""
@@ -201,7 +208,7 @@ class Checkpointing:
         sealed = await trio.to_thread.run_sync(seal_manifest, keys, manifest)
         name = str(CheckpointName(self._fence, position, sealed.salt))
         await self._put_proven(name, sealed.body, partial(open_manifest, keys))
-        before = [one for one in self.retained if one.position >= self._outbox.origin and one.name != name]
+        before = [one for one in self.retained if self._leads_on(one.manifest) and one.name != name]
         kept = [*before, Retained(name, position, manifest.made_ns, manifest)][-KEPT:]
         await trio.to_thread.run_sync(self._write_down, kept)
         self.retained, self._log_bytes_then = kept, log_bytes_then
@@ -254,7 +261,12 @@ class Checkpointing:
             raise CheckpointDamaged(f"the copy of the database is not sound ({said[0]})")
 
     async def _put_parts(self, keys: DriveKeys) -> tuple[list[PartPlace], int]:
-        known = {part.part_id: part for one in self.retained for part in one.manifest.parts}
+        # Not what the newest has: the two that are kept share no part, so that one damaged object costs one of them
+        # (T10). Only after a recovery, when all would have to be sent at once, that is put off to the next time.
+        older, newest = self.retained[:-1], self.retained[-1:]
+        taken = {part for one in newest for part in one.manifest.parts}
+        known = {part.part_id: part for one in older for part in one.manifest.parts if part not in taken}
+        unproven = {part.part_id: part for part in taken if not older and part.fence != self._fence}
         parts: list[PartPlace] = []
         sent_bytes = 0
         key = part_key(keys)
@@ -262,6 +274,8 @@ class Checkpointing:
             while data := await trio.to_thread.run_sync(file.read, PART_BYTES):
                 id_ = await trio.to_thread.run_sync(part_id, key, data)
                 place = known.get(id_)
+                if place is None and id_ in unproven and await self._is_there(keys, unproven[id_]):
+                    place = known[id_] = unproven[id_]
                 if place is None:
                     sealed = await trio.to_thread.run_sync(seal_part, keys, data)
                     place = known[id_] = PartPlace(self._fence, sealed.salt, id_, len(data))
@@ -270,6 +284,16 @@ class Checkpointing:
                     sent_bytes += len(sealed.body)
                 parts.append(place)
         return parts, sent_bytes
+
+    async def _is_there(self, keys: DriveKeys, part: PartPlace) -> bool:
+        """Whether the store still gives this part."""
+        try:
+            body = await self._insist(partial(self._store.get, str(PartName(part.fence, part.salt))))
+            await trio.to_thread.run_sync(_open_part, keys, part.part_id, body)
+        except (StoreError, SealedError) as error:
+            log.warning("a part of the checkpoint before cannot be used (%s): it is sent anew", error)
+            return False
+        return True
 
     async def _put_proven(self, name: str, body: memoryview, prove: Callable[[bytes], object]) -> None:
         """Put an object until the store gives it back, by a proof that raises SealedError. Raises StoreError.

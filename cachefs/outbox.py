@@ -166,7 +166,8 @@ class Outbox:
         with self._turn:
             for kept in [one for one in self.kept if one <= position]:
                 if kept != self.position:
-                    self._disk.unlink(self._path(kept).with_suffix(".sent"))
+                    with suppress(FileNotFoundError):  # an origin took its place
+                        self._disk.unlink(self._path(kept).with_suffix(".sent"))
                     del self.kept[kept]
 
     def abandon(self) -> None:

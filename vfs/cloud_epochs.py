@@ -23,6 +23,8 @@ from vfs.ids import Epoch
 from vfs.inodes import Inode, Inodes
 
 LEAST_S = 10.0
+YOUNG_S = 60.0  # so long a file counts as behind in any case, and a name that a file has left is remembered
+MOST_LEFT = 1000
 MOST_EPOCHS = 64  # beyond, a version is kept only if a kept epoch shows it anyway
 STEP_FILES = 100  # looked at in one turn of the loop
 STEP_EXTENTS = 1000  # of one file
@@ -60,6 +62,8 @@ class CloudEpochs:
         self._is_all_sent = is_all_sent
         self._kept: set[int] = set()
         self._from_before: set[int] = set()  # kept by an earlier life
+        self._since_s: dict[int, float] = {}  # of each in `behind`: when it was changed last, as far as was asked
+        self._left: dict[tuple[int, bytes], tuple[int, float]] = {}  # names that complete files have left: epoch, when
         self._places: dict[int, int] = {}  # content → how far it is known to be in the store
         self._last_s = float("-inf")
 
@@ -78,21 +82,38 @@ class CloudEpochs:
     async def before_content(self, inode: Inode) -> None:
         """Somebody is about to change what this file holds."""
         if self._is_complete(inode):
-            self.behind[inode.ino] = await self._preserve(inode)
+            self._hold(inode.ino, await self._preserve(inode))
 
     async def before_replacing(self, parent: int, name: bytes, to_parent: int, to_name: bytes) -> None:
         """A file is about to get another's name."""
+        moved = self._database.row(_NAMED, (parent, name))
         row = self._database.row(_NAMED, (to_parent, to_name))
-        moved = self._database.row(_NAMED, (parent, name)) if row is not None else None
-        if row is None or moved is None or row == moved:
+        if moved is None or row == moved:
             return
-        new, replaced = self._inodes.get(moved[0]), self._inodes.get(row[0])
-        if not replaced.is_file or not new.is_file or new.content is None or self._is_complete(new):
+        new = self._inodes.get(moved[0])
+        if not new.is_file or new.content is None:
+            return
+        if (
+            self._is_complete(new) and len(self._left) < MOST_LEFT
+        ):  # editors put the old file aside, give the new one its name, and remove the old one
+            self._left[parent, name] = (await self._preserve(new), self._clock.monotonic_s())
+        if self._is_complete(new):
+            return
+        if row is None:
+            base, _ = self._left.pop((to_parent, to_name), (0, 0.0))
+            self._hold(new.ino, base)
+            return
+        replaced = self._inodes.get(row[0])
+        if not replaced.is_file or replaced.content is None:
             return
         is_complete = self._is_complete(replaced)
         base = await self._preserve(replaced) if is_complete else self.behind.get(replaced.ino, 0)
+        self._hold(new.ino, base)
+
+    def _hold(self, ino: int, base: int) -> None:
         if base:
-            self.behind[new.ino] = max(base, self.behind.get(new.ino, 0))
+            self.behind[ino] = max(base, self.behind.get(ino, 0))
+            self._since_s[ino] = self._clock.monotonic_s()
 
     def _is_complete(self, inode: Inode) -> bool:
         """Whether there is something in it, and the store has all of it, as far as a quick look tells."""
@@ -126,10 +147,16 @@ class CloudEpochs:
         """Look at some files that are behind, and give up what nobody needs any more. True when something went."""
         if self._from_before and self._is_all_sent():
             self._from_before.clear()
+        now_s = self._clock.monotonic_s()
         for ino in list(islice(self.behind, STEP_FILES)):
             base = self.behind.pop(ino)
-            if self._is_behind(ino):
+            # The bytes of a change may still be in the kernel, or on their way to a segment: rows do not tell.
+            if now_s - self._since_s[ino] < YOUNG_S or self._is_behind(ino):
                 self.behind[ino] = base  # at the end: the next step looks at others
+            else:
+                del self._since_s[ino]
+        for name in [name for name, (_, left_s) in self._left.items() if now_s - left_s >= YOUNG_S]:
+            del self._left[name]
         return self._give_up()
 
     def _is_behind(self, ino: int) -> bool:
@@ -159,7 +186,9 @@ class CloudEpochs:
         return True, rows[-1][0] + 1 if len(rows) == most else None
 
     def _give_up(self) -> bool:
-        needless = self._kept - self._from_before - set(self.behind.values())
+        needless = (
+            self._kept - self._from_before - set(self.behind.values()) - {base for base, _ in self._left.values()}
+        )
         if not needless:
             return False
         epoch = min(needless)

@@ -14,6 +14,7 @@ from kit.faulty_store import FaultyStore
 from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
+from cachefs.checkpointing import remember
 from cachefs.tier import Cloud
 from cloud_tier.errors import CheckpointDamaged, NothingToRecover
 from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, LogName, PackName, parse_name
@@ -194,6 +195,75 @@ async def test_saving_again_and_again_while_nothing_arrives_keeps_the_version_th
             assert await back.read(name) == noise(1, 3000)
 
 
+async def test_as_word_saves_and_as_an_editor_truncates_the_version_that_arrived_stays(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    for name in ("word.docx", "notes.txt"):
+        await built.write(name, noise(1, 3000))
+    await built.sent()
+    built.clock.advance(60)
+    only_log(built)
+    await built.write("~new", noise(2, 4000))
+    await built.rename("word.docx", "~old")
+    await built.rename("~new", "word.docx")
+    await built.unlink("~old")
+    await built.truncate("notes.txt", 0)
+    await built.drive.reaper.finish()  # the bytes come seconds later
+    await built.write("notes.txt", noise(3, 4000), 0)
+    await built.drive.reaper.finish()
+    await log_sent(built)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert set(back.behind) == {"word.docx", "notes.txt"}
+        for name in back.behind:
+            assert await back.read(name) == noise(1, 3000)
+
+
+async def test_a_drive_that_came_back_exactly_at_its_checkpoint_makes_another(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    assert built.drive.mirror is not None
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    await built.cut()
+    manifest = await built.drive.mirror.checkpointing.make()
+    async with await recovered(built, tmp_path / "new") as back:
+        assert back.recovered.position == manifest.position
+        name = max(await names_in(built.store, CHECKPOINTS))
+        remember(back.state, name)
+        await back.restart()
+        await back.write("b", noise(2, 3000))
+        await back.sent()
+        back.dies_at_exit = True
+    async with await recovered(back, tmp_path / "third") as third:
+        assert await third.read("b") == noise(2, 3000)
+        assert third.recovered.left is None
+
+
+async def test_one_damaged_object_costs_one_checkpoint_at_most(
+    virtual_time: MockClock,
+    built: CloudDrive,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cachefs.checkpointing.PART_BYTES", 4096)  # most of them never change
+    assert built.drive.mirror is not None
+    for number in range(4):
+        await built.write(f"{number}", noise(number, 3000))
+        await built.sent()
+        await built.drive.mirror.checkpointing.make()
+    retained = built.drive.mirror.checkpointing.retained
+    old, new = ({part.salt for part in one.manifest.parts} for one in retained)
+    assert not old & new
+    for salt in new:
+        (name,) = [name for name in await names_in(built.store, PARTS) if name.endswith(salt.hex())]
+        await damage(built.store, name)
+    with caplog.at_level("ERROR"):
+        async with await recovered(built, tmp_path / "new") as back:
+            for number in range(4):
+                assert await back.read(f"{number}") == noise(number, 3000)
+
+
 async def test_what_was_kept_for_the_store_goes_when_the_store_has_what_came_after(
     virtual_time: MockClock, built: CloudDrive, tmp_path: Path
 ) -> None:
@@ -208,6 +278,7 @@ async def test_what_was_kept_for_the_store_goes_when_the_store_has_what_came_aft
         if round_ == 2:
             await built.restart(crash=True)
         await built.sent()
+        built.clock.advance(120)
         await trio.sleep(30)
         assert built.drive.database.row(kept) == (0,)
         assert built.drive.cloud_epochs is not None
