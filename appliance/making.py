@@ -88,7 +88,7 @@ async def make_drive(
     Files are made by `disk`, the database through SQLite's `vfs`, the store by `opening`.
     """
     disk = disk or RealDisk()
-    _make_folders(places, disk)
+    make_folders(places, disk)
     with for_us_alone(), holding(places):
         text = _configuration(places, wishes)
         await _equip(places, text, wishes, disk, vfs, clock or SystemClock(), opening or open_for_making)
@@ -238,7 +238,8 @@ def _opening_secret(places: StatePlaces, ring: KeyRing, wishes: Wishes) -> bytes
     return ring.secret_of(wishes.passphrase)
 
 
-def _make_folders(places: StatePlaces, disk: Disk) -> None:
+def make_folders(places: StatePlaces, disk: Disk) -> None:
+    """The state directory, and what the appliance has in it. Raises NoRights, DiskFull."""
     try:
         make_folder_durably(disk, places.state)
         for folder, mode in ((places.state, 0o711), (places.run, 0o711), (places.log, 0o700)):

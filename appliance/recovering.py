@@ -26,13 +26,13 @@ import trio
 
 from appliance.cloud_errors import cloud_told
 from appliance.config import default_text
-from appliance.durable import make_folder_durably, write_durably
+from appliance.durable import write_durably
 from appliance.errors import ApplianceError, ConfigInvalid, Damaged, Locked
 from appliance.figures import instant_text
 from appliance.keys import Brought, brought_secret, machine_name
 from appliance.leasing import claim_lease
 from appliance.lock import holding
-from appliance.making import PATIENCE, for_us_alone
+from appliance.making import PATIENCE, for_us_alone, make_folders
 from appliance.places import LAYOUT, StatePlaces
 from cachefs.disk import RealDisk
 from cachefs.errors import CacheError
@@ -96,10 +96,7 @@ def store_of_kit(brought: Brought) -> str:
 
 async def recover(places: StatePlaces, wanted: Wanted, clock: Clock) -> Recovered:
     """Make the state directory of a drive from its store. Raises ApplianceError."""
-    make_folder_durably(RealDisk(), places.state)
-    for folder, mode in ((places.state, 0o711), (places.run, 0o711), (places.log, 0o700)):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(mode)
+    make_folders(places, RealDisk())
     with for_us_alone(), holding(places), cloud_told():
         opened = await open_store(parse_store_url(wanted.store_url), clock, create=False, policy=PATIENCE)
         try:

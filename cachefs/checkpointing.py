@@ -52,7 +52,7 @@ from cloud_tier.errors import (
 )
 from cloud_tier.keys import DriveKeys
 from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, CheckpointName, LogName, PartName, parse_name
-from cloud_tier.object_store import ObjectStore, list_objects
+from cloud_tier.object_store import ObjectStore, delete_all, list_objects
 
 T = TypeVar("T")
 
@@ -70,7 +70,6 @@ AGAIN_S = 15.0
 LOOK_S = 10.0
 PUTS, GETS = 3, 3  # so often a store may lie about one object
 COPY_PAGES = 2000
-DELETE_NAMES = 500
 
 
 def remember(state: Path, name: str) -> None:
@@ -91,8 +90,6 @@ class Retained:
     """A checkpoint that counts: read back, and not removed."""
 
     name: str
-    position: int
-    made_ns: int
     manifest: Manifest
 
 
@@ -139,7 +136,7 @@ class Checkpointing:
         """What lies before it, no recovery needs: the position of the older of two checkpoints; None while there are
         not two.
         """
-        return self.retained[0].position if len(self.retained) == KEPT else None
+        return self.retained[0].manifest.position if len(self.retained) == KEPT else None
 
     async def run(self) -> None:
         """Make a checkpoint whenever one is due, for ever."""
@@ -162,12 +159,12 @@ class Checkpointing:
         """Whether it is time."""
         if not self.is_usable:
             return True
-        newest = self.retained[-1]
+        newest = self.retained[-1].manifest
         if newest.position == self._outbox.position:
             return False
         since = self.log_bytes() - self._log_bytes_then
         is_old = self._clock.now_ns() - newest.made_ns > OLD_S * 1e9
-        return is_old or since > max(LEAST_LOG_BYTES, LOG_SHARE * newest.manifest.size_bytes)
+        return is_old or since > max(LEAST_LOG_BYTES, LOG_SHARE * newest.size_bytes)
 
     @property
     def is_usable(self) -> bool:
@@ -209,7 +206,7 @@ class Checkpointing:
         name = str(CheckpointName(self._fence, position, sealed.salt))
         await self._put_proven(name, sealed.body, partial(open_manifest, keys))
         before = [one for one in self.retained if self._leads_on(one.manifest) and one.name != name]
-        kept = [*before, Retained(name, position, manifest.made_ns, manifest)][-KEPT:]
+        kept = [*before, Retained(name, manifest)][-KEPT:]
         await trio.to_thread.run_sync(self._write_down, kept)
         self.retained, self._log_bytes_then = kept, log_bytes_then
         log.info("checkpoint at %d: %d parts, %d bytes sent", position, len(parts), sent_bytes)
@@ -280,7 +277,7 @@ class Checkpointing:
                     sealed = await trio.to_thread.run_sync(seal_part, keys, data)
                     place = known[id_] = PartPlace(self._fence, sealed.salt, id_, len(data))
                     name = str(PartName(self._fence, sealed.salt))
-                    await self._put_proven(name, sealed.body, partial(_open_part, keys, id_))
+                    await self._put_proven(name, sealed.body, partial(open_part, keys, wanted=id_))
                     sent_bytes += len(sealed.body)
                 parts.append(place)
         return parts, sent_bytes
@@ -289,7 +286,7 @@ class Checkpointing:
         """Whether the store still gives this part."""
         try:
             body = await self._insist(partial(self._store.get, str(PartName(part.fence, part.salt))))
-            await trio.to_thread.run_sync(_open_part, keys, part.part_id, body)
+            await trio.to_thread.run_sync(open_part, keys, body, part.part_id)
         except (StoreError, SealedError) as error:
             log.warning("a part of the checkpoint before cannot be used (%s): it is sent anew", error)
             return False
@@ -336,7 +333,7 @@ class Checkpointing:
             except (StoreError, SealedError) as error:
                 log.warning("checkpoint %s cannot be read back (%s): another is made", name, error)
                 continue
-            self.retained.append(Retained(name, manifest.position, manifest.made_ns, manifest))
+            self.retained.append(Retained(name, manifest))
 
     async def _read_back(self, name: str) -> Manifest:
         body = await self._insist(partial(self._store.get, name))
@@ -366,21 +363,17 @@ class Checkpointing:
             return
         names = {one.name for one in self.retained}
         parts = {str(PartName(part.fence, part.salt)) for one in self.retained for part in one.manifest.parts}
-        oldest = self.retained[0].position
+        oldest = self.retained[0].manifest.position
         needless: list[str] = []
         async for info in list_objects(self._store, CHECKPOINTS):
             if isinstance(found := parse_name(info.name), CheckpointName) and found.fence <= self._fence:
-                needless += [info.name] * (info.name not in names and found.position <= self.retained[-1].position)
+                needless += [info.name] * (
+                    info.name not in names and found.position <= self.retained[-1].manifest.position
+                )
         async for info in list_objects(self._store, PARTS):
             if isinstance(part := parse_name(info.name), PartName) and part.fence <= self._fence:
                 needless += [info.name] * (info.name not in parts)
         async for info in list_objects(self._store, LOG):
             if isinstance(entry := parse_name(info.name), LogName) and entry.fence <= self._fence:
                 needless += [info.name] * (entry.last <= oldest)
-        for begin in range(0, len(needless), DELETE_NAMES):
-            await self.before_delete()
-            await self._store.delete(needless[begin : begin + DELETE_NAMES])
-
-
-def _open_part(keys: DriveKeys, id_: bytes, body: bytes) -> object:
-    return open_part(keys, body, id_)
+        await delete_all(self._store, needless, self.before_delete)

@@ -29,7 +29,7 @@ from cloud_tier.keys import DriveKeys
 from cloud_tier.log_entry import LogEntry
 from cloud_tier.log_object import open_entries, seal_entries
 from cloud_tier.object_names import LogName
-from cloud_tier.object_store import ObjectStore
+from cloud_tier.object_store import ObjectStore, delete_all
 from cloud_tier.sealed import SealedObject
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ LEAST_OBJECTS = 16
 """So many objects must have been sent for it."""
 KEPT_BYTES = 32 << 20
 """Or as much as this, for all that stays here meanwhile."""
-DELETE_NAMES = 500
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 60.0
 
 
@@ -53,15 +52,10 @@ class Shipping:
         self, store: ObjectStore, keys: Callable[[], DriveKeys], outbox: Outbox, fence: int, clock: Clock
     ) -> None:
         self.trouble: StoreError | None = None
-        self.sent = 0
-        """Everything up to this position is in the store, as far as this life knows."""
         self.sent_bytes = 0
         """Since the start."""
-        self.objects = 0
         self.before_delete: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """Awaited before each batch of deletes; raises CloudError when this machine may not delete."""
-        self.delays_s: list[float] = []
-        """Of the last thousand entries sent: from the cut to the store's answer."""
         self._store = store
         self._keys = keys
         self._outbox = outbox
@@ -122,9 +116,6 @@ class Shipping:
         await self._put(str(name), sealed.body)
         await trio.to_thread.run_sync(self._outbox.sent, last)
         self._small.append(name)
-        now = self._clock.now_ns()
-        self.delays_s = (self.delays_s + [(now - entry.made_ns) / 1e9 for entry in entries])[-1000:]
-        self.sent, self.objects = last, self.objects + 1
         self.sent_bytes += len(sealed.body)
 
     def _seal(self, positions: Sequence[int]) -> tuple[list[LogEntry], SealedObject | None]:
@@ -177,9 +168,7 @@ class Shipping:
         await self._store.put(str(name), sealed.body)
         if await trio.to_thread.run_sync(open_entries, self._keys(), await self._store.get(str(name))) != entries:
             raise LogDamaged("the store gave back other entries than it was given")
-        for begin in range(0, len(needless), DELETE_NAMES):
-            await self.before_delete()
-            await self._store.delete([str(name) for name in needless[begin : begin + DELETE_NAMES]])
+        await delete_all(self._store, [str(name) for name in needless], self.before_delete)
         self._small = self._small[len(needless) :]
         await trio.to_thread.run_sync(self._outbox.forget, last)
 

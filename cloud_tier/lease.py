@@ -42,7 +42,7 @@ from cloud_tier.keys import DriveKeys
 from cloud_tier.object_names import LeaseBidName, LeaseName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
 from cloud_tier.proven import get_proven
-from cloud_tier.sealed import HEADER_BYTES, BrokenSeal, Header, Kind, Opener, Sealer
+from cloud_tier.sealed import HEADER_BYTES, BrokenSeal, Header, Kind, Opener, seal_one
 
 SETTLE_S = 5.0
 """In which bids of others arrive."""
@@ -73,10 +73,9 @@ class Lease:
         """A new claim, not put yet."""
         claim_id = os.urandom(CLAIM_ID_BYTES)
         name = machine.encode()[:MOST_NAME_BYTES]
-        sealer = Sealer(keys, Kind.LEASE)
-        sealer.seal(encode(_CLAIM.pack(fence, now_ns, accepted, is_certain, claim_id) + name))
+        sealed = seal_one(keys, Kind.LEASE, encode(_CLAIM.pack(fence, now_ns, accepted, is_certain, claim_id) + name))
         shown = name.decode(errors="ignore")
-        return cls(fence, now_ns, accepted, is_certain, claim_id, shown, bytes(sealer.body))
+        return cls(fence, now_ns, accepted, is_certain, claim_id, shown, bytes(sealed.body))
 
     @classmethod
     def decode(cls, keys: DriveKeys, body: bytes) -> "Lease":
@@ -95,18 +94,16 @@ class Lease:
 
 async def current(store: ObjectStore, keys: DriveKeys, after: int = 0) -> Lease | None:
     """The newest claim behind number `after`; None when there is none. Raises LeaseDamaged, WrongKey, StoreError."""
-    newest = None
-    while (found := await _read(store, keys, after + 1)) is not None:
-        newest, after = found, found.fence
-    return newest
+    claims = await chain(store, keys, after)
+    return claims[-1] if claims else None
 
 
-async def chain(store: ObjectStore, keys: DriveKeys) -> list[Lease]:
-    """All claims, the first first. Raises LeaseDamaged, WrongKey, StoreError."""
-    found: list[Lease] = []
-    while (next_ := await _read(store, keys, len(found) + 1)) is not None:
-        found.append(next_)
-    return found
+async def chain(store: ObjectStore, keys: DriveKeys, after: int = 0) -> list[Lease]:
+    """All claims behind number `after`, the first first. Raises LeaseDamaged, WrongKey, StoreError."""
+    claims: list[Lease] = []
+    while (found := await _read(store, keys, after + len(claims) + 1)) is not None:
+        claims.append(found)
+    return claims
 
 
 def accepted_of(leases: Sequence[Lease]) -> dict[int, int]:

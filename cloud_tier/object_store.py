@@ -33,6 +33,7 @@ PIECE_BYTES = 64 << 10  # how much moves between two calls of a pace
 _NAME = re.compile(r"[0-9a-z-][0-9a-z.-]*(/[0-9a-z-][0-9a-z.-]*)*")
 _PREFIX = re.compile(r"[0-9a-z./-]*")
 MAX_NAME_LENGTH = 255
+DELETED_AT_ONCE = 500  # S3 takes 1,000 names in one request
 
 Buffer = bytes | bytearray | memoryview
 """What a body may be."""
@@ -134,6 +135,13 @@ def list_objects(store: ObjectStore, prefix: str, after: str = "") -> AsyncItera
     What is put or deleted meanwhile may or may not be seen.
     """
     return _Listing(store, prefix, after)
+
+
+async def delete_all(store: ObjectStore, names: Sequence[str], before: Callable[[], Awaitable[None]]) -> None:
+    """Delete many objects; `before` is awaited before each request. Raises StoreError, and what `before` raises."""
+    for begin in range(0, len(names), DELETED_AT_ONCE):
+        await before()
+        await store.delete(names[begin : begin + DELETED_AT_ONCE])
 
 
 def is_name(name: str) -> bool:

@@ -93,11 +93,10 @@ class CloudEpochs:
         new = self._inodes.get(moved[0])
         if not new.is_file or new.content is None:
             return
-        if (
-            self._is_complete(new) and len(self._left) < MOST_LEFT
-        ):  # editors put the old file aside, give the new one its name, and remove the old one
-            self._left[parent, name] = (await self._preserve(new), self._clock.monotonic_s())
         if self._is_complete(new):
+            if len(self._left) < MOST_LEFT:
+                # Editors put the old file aside, give the new one its name, and remove the old one.
+                self._left[parent, name] = (await self._preserve(new), self._clock.monotonic_s())
             return
         if row is None:
             base, _ = self._left.pop((to_parent, to_name), (0, 0.0))

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from cachefs.database import Database
 from vfs.check import path_of
+from vfs.extents import Piece
+from vfs.inodes import Inode
 from vfs.past import inode_as_of, pieces_as_of
 from vfs.state import LOCAL_TABLES
 
@@ -95,8 +97,7 @@ class _PuttingBack:
 
     def _mend(self, ino: int) -> Behind | None:
         rows = self._database.rows
-        mode_size = self._database.row("SELECT size, content FROM inodes WHERE ino = ?", (ino,))
-        size, content = mode_size
+        size, content = self._database.row("SELECT size, content FROM inodes WHERE ino = ?", (ino,))
         missing = sum(
             length
             for length, block in rows("SELECT length, block FROM extents WHERE content = ?", (content,))
@@ -109,33 +110,32 @@ class _PuttingBack:
             return None  # in the workshop or the attic: reaped at the start
         return Behind(path, size, missing, version_ns)
 
-    def _newest_complete(self, ino: int) -> tuple[int, int] | None:
-        """(file, epoch) of the newest version of the file, or else of what had its name, that can be read whole."""
-        own = [(ino, epoch) for (epoch,) in self._database.rows(_VERSIONS, (ino,))]
-        for candidate in own:
-            if self._is_whole(*candidate):
-                return candidate
+    def _newest_complete(self, ino: int) -> tuple[Inode, list[Piece]] | None:
+        """The newest version of the file, or else of what had its name, that can be read whole."""
+        for (epoch,) in self._database.rows(_VERSIONS, (ino,)):
+            if found := self._whole(ino, epoch):
+                return found
         for parent, name in self._database.rows("SELECT parent, name FROM dentries WHERE ino = ?", (ino,)):
-            for candidate in self._database.rows(_EARLIER, (parent, name, ino)):
-                if self._is_whole(*candidate):
-                    return tuple(candidate)
+            for earlier, epoch in self._database.rows(_EARLIER, (parent, name, ino)):
+                if found := self._whole(earlier, epoch):
+                    return found
         return None
 
-    def _is_whole(self, ino: int, epoch: int) -> bool:
+    def _whole(self, ino: int, epoch: int) -> tuple[Inode, list[Piece]] | None:
+        """The file as it was at the end of the epoch, with its extents, if it held something and none of it is lost."""
         past = inode_as_of(self._database.rows, ino, epoch)
         if past is None or not past.is_file or past.content is None or not past.size:
-            return False
+            return None
         pieces = pieces_as_of(self._database.rows, past.content, epoch, 0, past.size)
-        return bool(pieces) and not any(piece.block in self._lost for piece in pieces)
+        if not pieces or any(piece.block in self._lost for piece in pieces):
+            return None
+        return past, pieces
 
-    def _take(self, ino: int, content: int, source: int, epoch: int) -> int:
-        """Let the file hold what `source` held at the end of the epoch. Returns when that was written."""
+    def _take(self, ino: int, content: int, past: Inode, pieces: list[Piece]) -> int:
+        """Let the file hold what `past` held. Returns when that was written."""
         database = self._database
-        past = inode_as_of(database.rows, source, epoch)
-        assert past is not None
-        assert past.content is not None
         new = self._next_content()
-        for piece in pieces_as_of(database.rows, past.content, epoch, 0, past.size):
+        for piece in pieces:
             row = (new, piece.start, self._epoch, piece.length, piece.block, piece.offset)
             database.write("INSERT INTO extents VALUES (?, ?, ?, ?, ?, ?)", row)
         database.write("INSERT OR IGNORE INTO gone_contents VALUES (?, ?, 0)", (content, self._epoch))

@@ -8,6 +8,7 @@ import typer
 from appliance.commands.options import (
     AskPassphrase,
     Json,
+    NoKeyFile,
     PassphraseFile,
     State,
     given_passphrase,
@@ -29,9 +30,6 @@ Store = Annotated[
         "Default: the folder STATE/store.",
         show_default=False,
     ),
-]
-NoKeyFile = Annotated[
-    bool, typer.Option("--no-keyfile", help="Keep no key here: every start waits for a passphrase or a kit.")
 ]
 KitFile = Annotated[
     Path | None,

@@ -37,6 +37,9 @@ KitOption = Annotated[
     Path | None,
     path_option("--kit", "F", "Open the drive with the recovery kit in this file instead of the key file."),
 ]
+NoKeyFile = Annotated[
+    bool, typer.Option("--no-keyfile", help="Keep no key here: every start waits for a passphrase or a kit.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; errors too, on stderr.")]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from appliance.commands.options import Json, KitOption, PassphraseFile, State, places_of
+from appliance.commands.options import Json, KitOption, NoKeyFile, PassphraseFile, State, places_of
 from appliance.commands.output import print_json, printable
 from appliance.control.protocol import ControlProblem, Problem
 from appliance.figures import instant_text, size_text
@@ -36,9 +36,6 @@ TakeOver = Annotated[
     typer.Option(
         "--take-over", help="The machine that has the drive is lost, or to be replaced: from now on it may only read."
     ),
-]
-NoKeyFile = Annotated[
-    bool, typer.Option("--no-keyfile", help="Keep no key here: every start waits for a passphrase or a kit.")
 ]
 
 _MOST_LISTED = 20
