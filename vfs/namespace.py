@@ -14,11 +14,12 @@ from vfs.epochs import Epochs
 from vfs.errors import Exists, InvalidArgument, IsAFolder, NotAFolder, NotEmpty, NotFound, NotPermitted, Stale
 from vfs.ids import ATTIC, ROOT, Ino
 from vfs.inodes import Inode, Inodes
-from vfs.names import check_new_name, fold
+from vfs.names import check_new_name, fold, upper
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # as in renameat2(2)
 
 _FIND = "SELECT ino FROM dentries WHERE parent = ? AND name = ?"
+_ALIKE = "SELECT name FROM dentries WHERE parent = ? AND fold = ?"
 _INSERT = "INSERT INTO dentries VALUES (?, ?, ?, ?, ?, ?, ?)"
 _POINT = "UPDATE dentries SET since = ?, actor_id = ?, ino = ? WHERE parent = ? AND name = ?"
 _RENAME = "UPDATE dentries SET name = ?, fold = ?, since = ?, actor_id = ? WHERE parent = ? AND name = ?"
@@ -42,6 +43,19 @@ class Namespace:
         """The inode number that a name of a folder stands for, or None."""
         row = self._database.row(_FIND, (parent, name))
         return Ino(row[0]) if row is not None else None
+
+    def stored_name(self, parent: int, name: bytes) -> bytes | None:
+        """The name of an entry of the folder that equals `name` ignoring case, as it was given; `name` itself first.
+
+        One seek, however many entries the folder has: smbd asks for every name that it does not find.
+        """
+        if self.find(parent, name) is not None:
+            return name
+        raised = upper(name)
+        for (stored,) in self._database.rows(_ALIKE, (parent, fold(name))):
+            if upper(stored) == raised:
+                return bytes(stored)
+        return None
 
     def lookup(self, parent: int, name: bytes) -> Inode | None:
         """The inode that a name of a folder stands for, or None."""

@@ -195,3 +195,22 @@ def test_operations_find_their_folder_however_many_inodes_come_and_go(
         still.drive.inodes.flush()
     next_cookies = [still.drive.inodes.get(ino).next_cookie for ino in (folder, other)]
     assert next_cookies == [3 + 60 + 60, 3 + 60]
+
+
+@pytest.mark.parametrize("asked", [b"REPORT.docx", b"report.DOCX", b"Report.docx"])
+def test_an_entry_is_found_ignoring_case(asked: bytes, still: StillDrive) -> None:
+    make(still, ROOT, b"Report.docx")
+    assert still.drive.namespace.stored_name(ROOT, asked) == b"Report.docx"
+
+
+def test_a_name_that_is_there_exactly_comes_before_those_that_differ_by_case(still: StillDrive) -> None:
+    for name in (b"A", b"a"):
+        make(still, ROOT, name)
+    assert [still.drive.namespace.stored_name(ROOT, name) for name in (b"A", b"a")] == [b"A", b"a"]
+
+
+def test_names_of_one_hash_are_told_apart(still: StillDrive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vfs.namespace.fold", lambda name: 7)
+    make(still, ROOT, b"one")
+    assert still.drive.namespace.stored_name(ROOT, b"two") is None
+    assert still.drive.namespace.stored_name(ROOT, b"ONE") == b"one"
