@@ -27,7 +27,7 @@ from cachefs.errors import DatabaseDamaged, RowsDamaged, StorageBroken, Transact
 log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x48447276  # "HDrv"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PAGE_BYTES = 4096
 CHECKSUM_BYTES = 8  # at the end of each page; on disk: do not change
 

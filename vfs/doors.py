@@ -1,6 +1,6 @@
 """The doors into the past: `.snapshots`, `.previous`, and the views behind them.
 
-`.snapshots` of an anchor (the root; later every share and home) holds one folder a snapshot: a view, numbered at first
+`.snapshots` of an anchor (the root, every share, every home) holds one folder a snapshot: a view, numbered at first
 use, the number kept for ever. In any other folder `.snapshots` is a virtual folder of relative symlinks into the
 nearest anchor's, so that no past folder is ever reached by two ways (T13). `.previous` of the root is for smbd: bare
 time names, at most 500, thinned evenly over their age. All of them are found by name and never listed.
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cachefs.counters import Counters
 from cachefs.database import Database
+from vfs.areas import Areas
 from vfs.errors import NotFound, Stale
 from vfs.ids import (
     FILE_MASK,
@@ -25,6 +26,7 @@ from vfs.ids import (
 )
 from vfs.names import PREVIOUS, SNAPSHOTS
 from vfs.namespace import Namespace
+from vfs.past import entry_as_of, inode_as_of
 from vfs.snapshots import Snapshot, Snapshots
 
 MOST_PREVIOUS = 500
@@ -53,11 +55,19 @@ class Door(NamedTuple):
 class Doors:
     """Virtual folders and views."""
 
-    def __init__(self, database: Database, counters: Counters, snapshots: Snapshots, namespace: Namespace) -> None:
+    def __init__(
+        self,
+        database: Database,
+        counters: Counters,
+        snapshots: Snapshots,
+        namespace: Namespace,
+        areas: Areas,
+    ) -> None:
         self._database = database
         self._counters = counters
         self._snapshots = snapshots
         self._namespace = namespace
+        self._areas = areas
         self._views: dict[int, View] = {}
         self._places: dict[tuple[int, int, str], int] = {}
         self._links: dict[int, tuple[int, str]] = {}  # number of a symlink -> folder it was found in, snapshot name
@@ -84,7 +94,7 @@ class Doors:
 
     def is_anchor(self, folder: int) -> bool:
         """Whether the folder's `.snapshots` holds real past trees."""
-        return folder == ROOT
+        return folder == ROOT or self._areas.is_root(folder)
 
     def door_of(self, folder: int, name: bytes) -> int | None:
         """The number of the virtual folder that `name` opens in a live folder, if it is a door."""
@@ -149,7 +159,7 @@ class Doors:
 
     def _behind(self, folder: int, snapshot: Snapshot) -> int:
         if self.is_anchor(folder):
-            return in_view(self._view(folder, snapshot, "snapshots"), folder)
+            return in_view(self._view(folder, snapshot, "snapshots"), self._then(folder, snapshot.epoch))
         key = (folder, snapshot.name)
         number = self._link_numbers.get(key)
         if number is None:
@@ -160,6 +170,26 @@ class Doors:
             if len(self._links) > MOST_LINKS:  # whoever still has the oldest is told that it is stale, and asks anew
                 del self._link_numbers[self._links.pop(next(iter(self._links)))]
         return number
+
+    def _then(self, anchor: int, epoch: Epoch) -> int:
+        """What an anchor was at an epoch: itself; or what stood in its place before a restore put it there.
+
+        Raises Stale if it was not there yet.
+        """
+        query = self._database.rows
+        if inode_as_of(query, anchor, epoch) is not None:
+            return anchor
+        steps: list[bytes] = []
+        folder = anchor
+        while folder != ROOT:
+            folder, step = self._namespace.parents(folder)[0]
+            steps.append(step)
+        then: int | None = ROOT
+        for step in reversed(steps):
+            then = entry_as_of(query, then, step, epoch) if then is not None else None
+        if then is None:
+            raise Stale("the folder was not there then")
+        return then
 
     def _thinned(self) -> list[Snapshot]:
         newest = self._snapshots.newest()

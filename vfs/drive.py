@@ -20,6 +20,7 @@ from cachefs.recovery import close, settle, wake
 from cachefs.tier import Cloud, Tier
 from cloud_tier.clock import Clock, SystemClock
 from vfs.actors import Actors
+from vfs.areas import Areas
 from vfs.attic import Attic
 from vfs.cloud_epochs import CloudEpochs
 from vfs.contents import Contents
@@ -31,6 +32,7 @@ from vfs.inodes import Inodes
 from vfs.jobs import Jobs
 from vfs.namespace import Namespace
 from vfs.past import Past
+from vfs.people import People
 from vfs.pins import Pins
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
@@ -39,6 +41,7 @@ from vfs.recut import Recut
 from vfs.resting import Resting, RestPolicy
 from vfs.seal_pass import Names
 from vfs.sealing import Sealing
+from vfs.shares import Shares
 from vfs.snapshots import Snapshots
 from vfs.state import LOCAL_TABLES, open_database
 from vfs.undo_epochs import UndoEpochs
@@ -84,7 +87,10 @@ class Drive:
         self.inodes = Inodes(database, counters, self.epochs, self.contents, clock)
         self.xattrs = Xattrs(database, counters, self.inodes)
         self.actors = Actors(database, counters)
-        self.namespace = Namespace(database, self.inodes, self.epochs)
+        self.people = People(database, counters)
+        self.shares = Shares(database, self.people)
+        self.areas = Areas(database, self.people, self.shares)
+        self.namespace = Namespace(database, self.inodes, self.epochs, self.areas)
         resting = Resting(rest) if names is not None else None
         self.files = Files(self.cache, self.contents, self.inodes, self.epochs, resting)
         self.sealing: Sealing | None = None
@@ -95,7 +101,7 @@ class Drive:
             self.sealing.found_damage = lambda error: report_page(self.past, error, self.snapshots.all())
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
         self.pruning = Pruning(database, self.contents, self.inodes)
-        self.doors = Doors(database, counters, self.snapshots, self.namespace)
+        self.doors = Doors(database, counters, self.snapshots, self.namespace, self.areas)
         self.past = Past(database, self.epochs)
         self.undo_epochs = UndoEpochs(database, counters, self.epochs, self.inodes, clock)
         self.cloud_epochs: CloudEpochs | None = None
@@ -169,6 +175,8 @@ class Drive:
         self.cache.catalog.load()
         self.cache.suspects |= lost_blocks(self.database)  # the same bytes saved again heal what needs them
         self.actors.load()
+        self.people.load()
+        self.shares.load()
         self.snapshots.load()
         if self.cloud_epochs is not None:
             self.cloud_epochs.load()

@@ -8,6 +8,8 @@
     ├── IsAFolder           anything but a folder was needed
     ├── NotEmpty            the folder has entries
     ├── NotPermitted        nobody may do this (a reserved name, a hard link to a folder)
+    ├── NoAccess            this user may not change, or see, what lies in that share
+    ├── OtherArea           a file cannot move or be linked from one share or home into another, as between two disks
     ├── ReadOnly            the past cannot be changed
     ├── NameTooLong         more than 255 bytes
     ├── FileTooLarge        beyond the largest file
@@ -57,6 +59,14 @@ class NotEmpty(VfsError):
 
 class NotPermitted(VfsError):
     """Nobody may do this."""
+
+
+class NoAccess(VfsError):
+    """This user may not do that in this share."""
+
+
+class OtherArea(VfsError):
+    """A rename or link would lead from one share or home into another."""
 
 
 class ReadOnly(VfsError):

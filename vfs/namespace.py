@@ -2,7 +2,7 @@
 
 All checks come before the first change, so a refusal changes nothing. Who may do what is checked by the kernel
 (default_permissions); here stand the rules that the kernel leaves to a file system: setgid folders, link counts, times,
-reserved names.
+reserved names, and those of shares and homes (`Areas`).
 """
 
 import stat
@@ -10,8 +10,19 @@ from collections.abc import Callable, Iterable
 
 from cachefs.database import Database
 from vfs.actors import Caller
+from vfs.areas import Areas, shared_mode
 from vfs.epochs import Epochs
-from vfs.errors import Exists, InvalidArgument, IsAFolder, NotAFolder, NotEmpty, NotFound, NotPermitted, Stale
+from vfs.errors import (
+    Exists,
+    InvalidArgument,
+    IsAFolder,
+    NotAFolder,
+    NotEmpty,
+    NotFound,
+    NotPermitted,
+    OtherArea,
+    Stale,
+)
 from vfs.ids import ATTIC, ROOT, Ino
 from vfs.inodes import Inode, Inodes
 from vfs.names import check_new_name, fold, upper
@@ -29,10 +40,11 @@ _DELETE = "DELETE FROM dentries WHERE parent = ? AND name = ?"
 class Namespace:
     """The live tree's names."""
 
-    def __init__(self, database: Database, inodes: Inodes, epochs: Epochs) -> None:
+    def __init__(self, database: Database, inodes: Inodes, epochs: Epochs, areas: Areas) -> None:
         self._database = database
         self._inodes = inodes
         self._epochs = epochs
+        self._areas = areas
         self.replaced: Callable[[int, int], None] = lambda old, new: None
         """Hears of a file (the first) in whose place another one was put, in the running transaction."""
         self.may_be_detached = True  # False while nothing hangs in the attic
@@ -49,13 +61,8 @@ class Namespace:
 
         One seek, however many entries the folder has: smbd asks for every name that it does not find.
         """
-        if self.find(parent, name) is not None:
-            return name
-        raised = upper(name)
-        for (stored,) in self._database.rows(_ALIKE, (parent, fold(name))):
-            if upper(stored) == raised:
-                return bytes(stored)
-        return None
+        found = self._alike(parent, name)
+        return name if name in found else next(iter(found), None)
 
     def lookup(self, parent: int, name: bytes) -> Inode | None:
         """The inode that a name of a folder stands for, or None."""
@@ -118,11 +125,13 @@ class Namespace:
         """
         folder = self._taking(parent)
         check_new_name(parent, name)
-        if self.find(parent, name) is not None:
-            raise Exists("the name is taken")
+        self._refuse_taken(parent, name)
         gid = caller.gid
         is_folder = stat.S_ISDIR(mode)
-        if folder.mode & stat.S_ISGID:
+        area = self._areas.of(parent)
+        if area is not None and area.gid is not None:
+            gid, mode = area.gid, shared_mode(mode)
+        elif folder.mode & stat.S_ISGID:
             gid = folder.gid
             if is_folder:
                 mode |= stat.S_ISGID
@@ -131,16 +140,34 @@ class Namespace:
         inode.nlink = 2 if is_folder else 1
         return inode
 
+    def _refuse_taken(self, parent: int, name: bytes, besides: bytes | None = None) -> None:
+        """Raise Exists if the name is taken; in a share or home, also by another case. `besides`: a name that goes."""
+        if self._areas.of(parent) is None:
+            if self.find(parent, name) is not None:
+                raise Exists("the name is taken")
+            return
+        for stored in self._alike(parent, name):
+            if stored != besides:
+                raise Exists("the name is taken, or differs only by case from one that is")
+
+    def _alike(self, parent: int, name: bytes) -> list[bytes]:
+        """The names of a folder that equal `name` ignoring case."""
+        raised = upper(name)
+        return [stored for (stored,) in self._database.rows(_ALIKE, (parent, fold(name))) if upper(stored) == raised]
+
     def link(self, inode: Inode, parent: int, name: bytes, caller: Caller) -> None:
-        """Give an inode one more name. Raises NotPermitted for folders, NotFound for an orphan."""
+        """Give an inode one more name. Raises NotPermitted for folders, NotFound for an orphan, OtherArea."""
         folder = self._taking(parent)
         check_new_name(parent, name)
         if inode.is_folder:
             raise NotPermitted("a folder has exactly one name")
         if inode.nlink == 0:
             raise NotFound("the file was removed")
-        if self.find(parent, name) is not None:
-            raise Exists("the name is taken")
+        if caller.uid:
+            area = self._areas.of(parent)
+            if any(self._areas.of(above) != area for above, _ in self.parents(inode.ino)):
+                raise OtherArea("a file has all its names in one share or home")
+        self._refuse_taken(parent, name)
         self._add(folder, name, inode, caller)
         inode.nlink += 1
         self._inodes.changed(inode, caller.actor_id)
@@ -204,7 +231,10 @@ class Namespace:
     def rename(
         self, parent: int, name: bytes, to_parent: int, to_name: bytes, flags: int, caller: Caller
     ) -> Inode | None:
-        """rename(2) with RENAME_NOREPLACE and RENAME_EXCHANGE. Returns the inode that lost its name, if any."""
+        """rename(2) with RENAME_NOREPLACE and RENAME_EXCHANGE. Returns the inode that lost its name, if any.
+
+        Raises Exists, NotFound, Stale, OtherArea.
+        """
         if flags not in (0, RENAME_NOREPLACE, RENAME_EXCHANGE):
             raise InvalidArgument("unknown rename flags")
         source = self._taking(parent) if flags == RENAME_EXCHANGE else self._folder(parent)
@@ -215,6 +245,9 @@ class Namespace:
         check_new_name(to_parent, to_name)
         inode = self._existing(parent, name)
         other = self.lookup(to_parent, to_name)
+        area = self._areas.of(parent)
+        if caller.uid and area != self._areas.of(to_parent):
+            raise OtherArea("what lies in one share or home is moved into another by copying")
         if flags == RENAME_EXCHANGE:
             if other is None:
                 raise NotFound("nothing to exchange with")
@@ -222,6 +255,8 @@ class Namespace:
             self._refuse_loop(other, source)
             if other is not inode:
                 self._exchange(source, name, inode, target, to_name, other, caller)
+            if inode.is_folder or other.is_folder:
+                self._areas.moved(area, self._areas.of(to_parent))
             return None
         if other is inode:
             if flags == RENAME_NOREPLACE:
@@ -229,9 +264,13 @@ class Namespace:
             return None  # POSIX: two names of one file: nothing happens
         if other is not None:
             self._check_replaceable(inode, other, flags)
+        else:
+            self._refuse_taken(to_parent, to_name, besides=name if parent == to_parent else None)
         self._refuse_loop(inode, target)
         with self._database.operation:
             self._move(source, name, inode, target, to_name, other, caller)
+        if inode.is_folder:
+            self._areas.moved(area, self._areas.of(to_parent))
         if other is not None:
             self._inodes.unlinked(other)
         return other

@@ -207,6 +207,54 @@ CREATE TABLE jobs (
     error         TEXT
 );
 
+-- People, their groups, and the shares they work in. Numbers are handed out from 60000 on by the counter 'person', for
+-- users, groups and shares alike, and never again: files keep the number of whoever made them. All of it travels, so that
+-- the office is there again after a recovery. Names of users and groups are lower case, and no two of them are equal.
+CREATE TABLE users (
+    uid        INTEGER PRIMARY KEY,        -- also the number of the user's own group
+    name       TEXT NOT NULL,
+    full_name  TEXT NOT NULL,
+    role       TEXT NOT NULL,              -- 'owner', 'admin', 'auditor', 'employee'
+    is_enabled INTEGER NOT NULL
+);
+CREATE TABLE people_groups (
+    gid  INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+);
+CREATE TABLE members (
+    gid INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    PRIMARY KEY (gid, uid)
+) WITHOUT ROWID;
+
+-- A share is the folder of its name at the root, `root:gid`. Not its inode: a restore puts another one in its place. One
+-- that was removed stays as a row with is_open = 0, so that a share of that name gets its number, which its past has.
+CREATE TABLE shares (
+    gid     INTEGER PRIMARY KEY,
+    name    TEXT NOT NULL,                 -- unique, ignoring case
+    is_open INTEGER NOT NULL
+);
+CREATE TABLE share_members (
+    share  INTEGER NOT NULL,               -- gid of the share
+    member INTEGER NOT NULL,               -- uid, or gid of a group
+    access TEXT NOT NULL,                  -- 'read', 'write'
+    PRIMARY KEY (share, member)
+) WITHOUT ROWID;
+
+-- What proves who somebody is. They leave this machine only inside the encrypted log.
+CREATE TABLE secrets (
+    uid  INTEGER NOT NULL,
+    kind TEXT NOT NULL,                    -- 'argon2id': a PHC string; 'nt': 32 hexadecimal digits
+    body TEXT NOT NULL,
+    PRIMARY KEY (uid, kind)
+) WITHOUT ROWID;
+
+-- Values of the drive that no other table has, such as the number by which Windows knows it.
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
 -- OR FAIL, because with the default, ABORT, SQLite copies every page that a DELETE touches, to take back half a statement:
 -- three times the cost of the row. An operation is a savepoint anyway, and a history key cannot be there already.
 CREATE TRIGGER inodes_change BEFORE UPDATE ON inodes WHEN old.since <= (SELECT newest_kept FROM clock) AND old.since < new.since BEGIN

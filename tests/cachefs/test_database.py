@@ -10,7 +10,7 @@ from kit.fault_plan import FaultPlan
 from kit.losing_disk import LosingDisk
 from kit.sqlite_files import watched
 
-from cachefs.database import Database
+from cachefs.database import FORMAT_VERSION, Database
 from cachefs.errors import DatabaseDamaged, StorageBroken, TransactionLost, WrongVersion
 
 INSERT = "INSERT INTO things VALUES (?, ?)"
@@ -182,7 +182,7 @@ def test_newer_format_is_refused_by_number(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(WrongVersion) as caught:
         Database.open(tmp_path / "drive.db")
-    assert (caught.value.found, caught.value.known) == (7, 2)
+    assert (caught.value.found, caught.value.known) == (7, FORMAT_VERSION)
 
 
 def test_a_refused_database_is_let_go_of_at_once(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pyfuse3
 
-from vfs.errors import InvalidArgument, Stale
+from vfs.areas import shared_mode
+from vfs.errors import InvalidArgument, NotPermitted, Stale
 from vfs.fuse.attributes import attributes_of, without_privileges
 from vfs.fuse.base import Base
 from vfs.fuse.errno import guarded
@@ -29,9 +30,12 @@ class AttributeOperations(Base):
         fh: int | None,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        await self.enter(ino, is_removal=True)  # a shorter file makes room, a longer one has a hole
+        await self.enter(ino, ctx.uid, is_removal=True)  # a shorter file makes room, a longer one has a hole
         inode = self.drive.inodes.get(ino)
         actor_id = self.drive.actors.local(ctx.uid)
+        share = self.drive.areas.share_of(ino) if ctx.uid and (fields.update_mode or fields.update_gid) else None
+        if share is not None and fields.update_gid and attr.st_gid != share:
+            raise NotPermitted("what lies in a share belongs to its group")
         if fields.update_size:
             if fh is None and self.drive.namespace.is_detached(ino):
                 raise Stale("the file was replaced")
@@ -42,6 +46,8 @@ class AttributeOperations(Base):
             inode.mode = inode.mode & ~PERMISSION_BITS | attr.st_mode & PERMISSION_BITS
         elif not inode.is_folder and (fields.update_uid or fields.update_gid or (fields.update_size and ctx.uid)):
             inode.mode = without_privileges(inode.mode)
+        if share is not None:
+            inode.mode = shared_mode(inode.mode)
         if fields.update_uid:
             inode.uid = attr.st_uid
         if fields.update_gid:

@@ -19,6 +19,7 @@ from vfs.handles import Handles
 from vfs.ids import FILE_MASK, FIRST_VIEW, LINKS_VIEW, ROOT, VIEW_SHIFT
 from vfs.inodes import Inode
 from vfs.past import Entry
+from vfs.shares import Access
 
 
 @dataclass(slots=True)
@@ -64,8 +65,11 @@ class Base:
         """On whose behalf the request runs."""
         return Caller(ctx.uid, ctx.gid, self.drive.actors.local(ctx.uid))
 
-    async def enter(self, ino: int, *, is_removal: bool = False) -> None:
-        """Before a change of a live inode: room for its rows, the gate open. Raises ReadOnly for the past, NoSpace."""
+    async def enter(self, ino: int, uid: int, *, is_removal: bool = False) -> None:
+        """Before `uid` changes a live inode: room for its rows, the gate open.
+
+        Raises ReadOnly for the past, NoAccess for whoever may only read in a share, NoSpace.
+        """
         if ino >> VIEW_SHIFT:
             raise ReadOnly("the past cannot be changed")
         if self.read_only_reason is not None:
@@ -75,6 +79,7 @@ class Base:
         gate = self.drive.cuts.gate
         if gate.is_closed:
             await gate.wait_open()
+        self.drive.areas.require(uid, ino, Access.WRITE)
 
     def is_companion(self, thread: int) -> bool:
         """Whether a request comes from the companion, at work for `Mount.collect`. The kernel names threads."""

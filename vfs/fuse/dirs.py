@@ -15,6 +15,7 @@ from vfs.fuse.base import Base, OpenFolder
 from vfs.fuse.errno import guarded
 from vfs.ids import FILE_MASK, ROOT, VIEW_SHIFT
 from vfs.inodes import COLUMNS, Inode
+from vfs.shares import Access
 
 ROWS_PER_QUERY = 128
 ENTRIES_PER_REPLY = 256  # the kernel would take a thousand, which keeps others waiting for 20 ms and more
@@ -32,6 +33,8 @@ class FolderOperations(Base):
     async def opendir(self, ino: int, ctx: pyfuse3.RequestContext) -> int:
         if not self.is_door(ino) and not self.inode(ino).is_folder:
             raise NotAFolder("not a folder")
+        if not ino >> VIEW_SHIFT:
+            self.drive.areas.require(ctx.uid, ino, Access.READ)
         return self.open_folders.add(OpenFolder(ino))
 
     @guarded

@@ -28,6 +28,8 @@ TABLE: dict[type[Exception], int] = {
     errors.IsAFolder: errno.EISDIR,
     errors.NotEmpty: errno.ENOTEMPTY,
     errors.NotPermitted: errno.EPERM,
+    errors.NoAccess: errno.EACCES,
+    errors.OtherArea: errno.EXDEV,
     errors.ReadOnly: errno.EROFS,
     errors.NameTooLong: errno.ENAMETOOLONG,
     errors.FileTooLarge: errno.EFBIG,

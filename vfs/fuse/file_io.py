@@ -14,6 +14,7 @@ from vfs.fuse.base import Base, OpenFile
 from vfs.fuse.errno import guarded
 from vfs.ids import VIEW_SHIFT
 from vfs.inodes import Inode
+from vfs.shares import Access
 
 KEPT_WINDOWS = 4  # of a past file while it is open; a fragmented one has 16,384 extents in each
 
@@ -25,7 +26,7 @@ class FileOperations(Base):
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
-        await self.enter(parent)
+        await self.enter(parent, ctx.uid)
         caller = self.caller(ctx)
         inode = self.drive.namespace.create(parent, name, stat.S_IFREG | mode & 0o7777 & ~ctx.umask, caller)
         self.drive.inodes.looked_up(inode.ino)
@@ -40,8 +41,10 @@ class FileOperations(Base):
                 raise ReadOnly("the past cannot be changed")
             past = OpenFile(self.inode(ino), False, 0, view=view, windows={})
             return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)
-        if is_writable:
-            await self.enter(ino, is_removal=bool(flags & os.O_TRUNC))
+        if is_writable or flags & os.O_TRUNC:
+            await self.enter(ino, ctx.uid, is_removal=bool(flags & os.O_TRUNC))
+        else:
+            self.drive.areas.require(ctx.uid, ino, Access.READ)
         inode = self.drive.inodes.get(ino)
         if is_writable and self.drive.namespace.is_detached(ino):
             raise Stale("the file was replaced")  # the kernel looks its path up again

@@ -87,7 +87,7 @@ class NameOperations(Base):
         rdev: int = 0,
         target: bytes | None = None,
     ) -> pyfuse3.EntryAttributes:
-        await self.enter(parent)
+        await self.enter(parent, ctx.uid)
         mode = mode if target is not None else mode & ~ctx.umask
         inode = self.drive.namespace.create(parent, name, mode, self.caller(ctx), rdev=rdev, target=target)
         return self._known(inode)
@@ -98,7 +98,7 @@ class NameOperations(Base):
 
     @guarded
     async def link(self, ino: int, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        await self.enter(parent)
+        await self.enter(parent, ctx.uid)
         if ino >> VIEW_SHIFT:
             raise ReadOnly("the past cannot be linked into the present; restore it instead")
         inode = self.drive.inodes.get(ino)
@@ -109,12 +109,13 @@ class NameOperations(Base):
     async def unlink(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         caller = self.caller(ctx)
         await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
-        await self.enter(parent, is_removal=True)
+        await self.enter(parent, ctx.uid, is_removal=True)
         self.drive.namespace.unlink(parent, name, caller)
 
     @guarded
     async def rmdir(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        await self.enter(parent, is_removal=True)
+        await self.enter(parent, ctx.uid, is_removal=True)
+        self.drive.areas.refuse_fixed(parent, name)
         self.drive.namespace.rmdir(parent, name, self.caller(ctx))
 
     @guarded
@@ -126,6 +127,8 @@ class NameOperations(Base):
         await self.drive.undo_epochs.before_name(to_parent, to_name, caller.actor_id)
         if self.drive.cloud_epochs is not None:
             await self.drive.cloud_epochs.before_replacing(parent, name, to_parent, to_name)
-        await self.enter(parent, is_removal=True)
-        await self.enter(to_parent, is_removal=True)
+        await self.enter(parent, ctx.uid, is_removal=True)
+        await self.enter(to_parent, ctx.uid, is_removal=True)
+        self.drive.areas.refuse_fixed(parent, name)
+        self.drive.areas.refuse_fixed(to_parent, to_name)
         self.drive.namespace.rename(parent, name, to_parent, to_name, flags, caller)

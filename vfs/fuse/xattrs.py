@@ -30,11 +30,11 @@ class XattrOperations(Base):
 
     @guarded
     async def setxattr(self, ino: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext) -> None:
-        await self.enter(ino)
+        await self.enter(ino, ctx.uid)
         self.drive.xattrs.set(self.drive.inodes.get(ino), name, value, self.drive.actors.local(ctx.uid))
 
     @guarded
     async def removexattr(self, ino: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        await self.enter(ino)
+        await self.enter(ino, ctx.uid)
         assert not ino >> VIEW_SHIFT
         self.drive.xattrs.remove(self.drive.inodes.get(ino), name, self.drive.actors.local(ctx.uid))
