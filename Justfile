@@ -5,7 +5,7 @@ set positional-arguments
 
 python := ".venv/bin/python"
 # Folders that need a mount or more than a minute; each has a recipe of its own.
-slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults"
+slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults --ignore=tests/smb"
 
 # What `./just` alone does: list the recipes.
 [private]
@@ -17,8 +17,8 @@ default:
 serve *args:
     .venv/bin/hybrid-drive serve --state ./.drive --mount ./drive "$@"
 
-# All tests: the fast ones, those on a real mount, those that crash it, and the tour of the README
-test: test-fast mount-test crash-test tour
+# All tests: the fast ones, those on a real mount and over SMB, those that crash it, and the tour of the README
+test: test-fast mount-test smb-test crash-test tour
 
 # Tests that need neither a mount nor a network; `./just test-fast tests/vfs -k rename` runs a part
 test-fast *args:
@@ -27,6 +27,14 @@ test-fast *args:
 # Tests on a real kernel mount; they fail, and never skip, where /dev/fuse or a program is missing
 mount-test *args:
     {{ python }} -m pytest tests/mount "$@"
+
+# A real smbd over a real mount, asked by two clients, as root; installs Samba where it is missing or too old
+smb-test *args: _samba
+    {{ python }} -m pytest tests/smb "$@"
+
+[private]
+_samba:
+    {{ python }} tests/smb/packages.py
 
 # Style and banned imports
 lint:

@@ -118,6 +118,16 @@ class MountConfig:
 
 
 @dataclass(frozen=True)
+class SmbConfig:
+    """Whether the drive is shared with Windows and macOS, and where smbd listens."""
+
+    enabled: bool = False
+    port: int = 445
+    bind: str = ""
+    """Addresses or interfaces, separated by spaces; "" is all."""
+
+
+@dataclass(frozen=True)
 class LogConfig:
     level: str = "info"
 
@@ -130,6 +140,7 @@ class Config:
     cuts: CutsConfig = field(default_factory=CutsConfig)
     seal: SealConfig = field(default_factory=SealConfig)
     mount: MountConfig = field(default_factory=MountConfig)
+    smb: SmbConfig = field(default_factory=SmbConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -164,6 +175,11 @@ cooled_s = 3600.0           # after the last write to a file that was changed ag
 
 [mount]
 polling = true              # look out for the next request for a moment before sleeping; false on battery
+
+[smb]
+enabled = false             # share the drive with Windows and macOS; needs root and smbd
+port = 445                  # Windows knows no other
+bind = ""                   # addresses or interfaces to listen at, such as "192.168.1.2"; "" is all
 
 [log]
 level = "info"              # debug, info, warning or error
@@ -269,6 +285,18 @@ def _rows(value: object) -> int:
     return value
 
 
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise ValueError
+    return value
+
+
+def _addresses(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Za-z.:/_ -]*", value):
+        raise ValueError
+    return value.strip()
+
+
 def _switch(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -354,5 +382,10 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, str, Callable[[object], Any]]]] = {
         "cooled_s": ("cooled_s", "a number of seconds from 60 to 604800", _seconds(60, 604_800)),
     },
     "mount": {"polling": ("polling", "true or false", _switch)},
+    "smb": {
+        "enabled": ("enabled", "true or false", _switch),
+        "port": ("port", "a port from 1 to 65535", _port),
+        "bind": ("bind", '"" for all, or addresses or interfaces separated by spaces', _addresses),
+    },
     "log": {"level": ("level", "debug, info, warning or error", _level)},
 }

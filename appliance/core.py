@@ -30,6 +30,9 @@ from appliance.memory import keep_freed_memory
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
+from appliance.smb.files import SmbFiles, clear_away
+from appliance.smb.namespace import end_inhabitants
+from appliance.smb.sharing import Sharing, machine_sid
 from appliance.store_link import StoreLink, store_url
 from cachefs.errors import RowsDamaged, StorageBroken
 from cachefs.tier import Cloud
@@ -72,10 +75,12 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
         try:
             await link.look()
             async with mounted(drive, path, is_polling=config.mount.polling) as mount:
-                return await _serve(mount, link, places, signals)
+                return await _serve(mount, link, places, config, signals)
         except RuntimeError as error:
             raise NoFuse(f"the kernel refused the mount ({error})") from error
         finally:
+            clear_away(places)
+            places.doors.unlink(missing_ok=True)  # a killed `serve` could not; a living one writes it anew
             await drive.close()
             await link.aclose()
 
@@ -102,7 +107,9 @@ def favour_loop() -> None:
     gc.set_threshold(50_000, 20, 500)
 
 
-async def _serve(mount: Mount, link: StoreLink, places: StatePlaces, signals: AsyncIterator[int]) -> int:
+async def _serve(
+    mount: Mount, link: StoreLink, places: StatePlaces, config: Config, signals: AsyncIterator[int]
+) -> int:
     code = 0
 
     def only_read(reason: str) -> None:
@@ -112,11 +119,14 @@ async def _serve(mount: Mount, link: StoreLink, places: StatePlaces, signals: As
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_unmounted, mount, nursery.cancel_scope)
-            nursery.start_soon(_stop_on_signal, mount, signals)
+            nursery.start_soon(_stop_on_signal, mount, places, signals)
             nursery.start_soon(mount.drive.run)
             nursery.start_soon(link.run)
             await nursery.start(mount.flusher.run)
             set_read_ahead(mount.path, READ_AHEAD_KIB)
+            if config.smb.enabled and os.geteuid() == 0:
+                files = SmbFiles(places, mount.path, config.smb, machine_sid(link.keys.held.drive_id))
+                await trio.to_thread.run_sync(files.make, Sharing())
             service = CoreService(mount, link)
             await nursery.start(service.run)
             await nursery.start(partial(serve_control, service, places.control_socket, core_uid=os.geteuid()))
@@ -142,7 +152,10 @@ async def _until_unmounted(mount: Mount, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _stop_on_signal(mount: Mount, signals: AsyncIterator[int]) -> None:
+async def _stop_on_signal(mount: Mount, places: StatePlaces, signals: AsyncIterator[int]) -> None:
     async for _ in signals:
         log.info("stopping")
+        # smbd has a mount table of its own, in which the drive would stay mounted. `serve` has ended it by now; when
+        # only the core is told to stop, nobody has.
+        await trio.to_thread.run_sync(end_inhabitants, places.extra_users)
         await mount.unmount()

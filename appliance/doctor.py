@@ -23,6 +23,7 @@ from appliance.lock import is_held, read_pid
 from appliance.logs import serious_lines
 from appliance.mounts import Answer, find_mount, probe
 from appliance.places import StatePlaces, is_made
+from appliance.smb.health import SmbFacts, about_smb, look_for_smb
 
 _ANSWER_WITHIN_S = 5.0
 _OLD_CUT = timedelta(minutes=2)
@@ -59,6 +60,7 @@ class Facts:
     store: StoreStatus | None
     is_store_beside: bool
     """Whether the store is on the disk of the state directory."""
+    smb: SmbFacts | None
     log_file: Path
     log_lines: tuple[str, ...]
     """What is serious: of the core since it started, of the supervisor in the last day."""
@@ -98,6 +100,7 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
         keys=keys,
         store=look_for_store(places) if status is None else status.store,
         is_store_beside=is_store_beside(places),
+        smb=look_for_smb(places),
         log_file=places.core_log,
         log_lines=(*serious_lines(places.supervisor_log, yesterday), *serious_lines(places.core_log, began)),
     )
@@ -271,6 +274,11 @@ def _about_store(facts: Facts) -> Iterator[Advice]:
         yield from about_store(facts.store, facts.is_store_beside)
 
 
+def _about_smb(facts: Facts) -> Iterator[Advice]:
+    if facts.smb is not None:
+        yield from about_smb(facts.smb)
+
+
 _CHECKS: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
     _about_core,
     _about_status,
@@ -279,6 +287,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
     _about_state,
     _about_keys,
     _about_store,
+    _about_smb,
 )
 
 

@@ -91,6 +91,21 @@ class StatePlaces:
         return self.run / "core.pid"
 
     @property
+    def doors(self) -> Path:
+        """JSON: how the doors live, as the supervisor last saw them; see `appliance.door_book`."""
+        return self.run / "doors.json"
+
+    @property
+    def samba(self) -> Path:
+        """All of smbd's files; made anew by each core."""
+        return self.run / "samba"
+
+    @property
+    def extra_users(self) -> Path:
+        """passwd, group and shadow of the drive's people, for libnss-extrausers."""
+        return self.run / "extrausers"
+
+    @property
     def log(self) -> Path:
         return self.state / "log"
 
@@ -101,6 +116,10 @@ class StatePlaces:
     @property
     def supervisor_log(self) -> Path:
         return self.log / "supervisor.log"
+
+    @property
+    def smbd_log(self) -> Path:
+        return self.log / "smbd.log"
 
     @property
     def command_log(self) -> Path:

@@ -33,8 +33,11 @@ from appliance.control.protocol import (
     Status,
     Version,
 )
+from appliance.door_book import read_doors
 from appliance.key_verbs import KeyVerbs
 from appliance.loop_watch import LoopWatch
+from appliance.places import StatePlaces
+from appliance.sessions import Sessions
 from appliance.store_check import scrub_store
 from appliance.store_link import StoreLink
 from appliance.when import Unresolved, resolve_when
@@ -61,6 +64,7 @@ class CoreService:
     def __init__(self, mount: Mount, link: StoreLink) -> None:
         self._mount = mount
         self._link = link
+        self.sessions = Sessions(mount.drive.actors)
         self.cloud = CloudVerbs(mount, link, lambda: instant(mount.drive.clock.now_ns()))
         self.keys = KeyVerbs(link.keys, link.store, link.url, mount.drive.clock)
         self._drive = mount.drive
@@ -76,6 +80,7 @@ class CoreService:
             self._nursery = nursery
             nursery.start_soon(self._watch.run)
             await nursery.start(self.cloud.run)
+            await nursery.start(self.sessions.run)
             task_status.started()
 
     # --- health ---
@@ -102,6 +107,7 @@ class CoreService:
             free_bytes=free,
             store=self._link.status(),
             cloud=cloud_status(drive, self._link, instant(drive.clock.now_ns())),
+            doors=read_doors(StatePlaces(drive.state).doors),
         )
 
     async def cache_stats(self) -> CacheStats:

@@ -1,11 +1,13 @@
-"""Keeps one child process alive: starts it, asks it how it is, and starts it again when it died or hangs.
+"""Keeps a child process alive: starts it, asks it how it is, and starts it again when it died or hangs.
 
 Owns the child's process and what it leaves behind. Promises:
 - a child that ends is started again after a pause that doubles (0.1 s to 5 s) and begins anew after 60 s of service;
 - a child that holds its connections but does not answer three times is ended: its mount is aborted *before* it is
   killed (T14), because who waits in the kernel for the child's answer can be freed in no other way;
 - when the supervisor stops, it leaves no process, no mount and no socket; when it is killed, the child sees that and
-  stops by itself (`mount --die-with-parent`).
+  stops by itself (`mount --die-with-parent`);
+- what works `beside` a child (a door that serves the core's mount) begins when the child answers and has ended before
+  the child is stopped, or started again.
 Refuses to start again what cannot get better by itself: some exit codes end the supervisor with the same code.
 
 What a child *is* comes in as a `Child`, so that this file knows neither FUSE nor HTTP and its tests need neither.
@@ -15,7 +17,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Answer = Literal["answers", "silent", "absent"]
 """To "how are you": it answered; it took the question and said nothing in time; there is nobody to ask."""
+Life = Literal["starting", "serving", "down"]
 
 _NEVER_AGAIN = frozenset(
     {
@@ -68,6 +71,10 @@ class Child:
     """How it is; waits for an answer as long as an answer may take."""
     free: Callable[[], None]
     """Frees everything that waits for the child, and takes away what a dead or hung one leaves. Does nothing else."""
+    tell: Callable[[Life, int], None] = lambda life, code: None
+    """Hears how it lives; with "down", the code it ended with. Does not block."""
+    is_ever_refused: bool = True
+    """Whether some exit codes mean that another start is in vain."""
 
 
 class ChildRefused(Exception):
@@ -94,10 +101,16 @@ class Backoff:
         return pause_s
 
 
-async def keep_alive(child: Child, patience: Patience, on_serving: Callable[[int], None]) -> None:
+async def keep_alive(
+    child: Child,
+    patience: Patience,
+    on_serving: Callable[[int], None],
+    beside: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Runs `child` until cancelled, then stops it and cleans up.
 
-    Calls `on_serving(starts)` whenever a new process begins to answer. Raises ChildRefused.
+    Calls `on_serving(starts)` whenever a new process begins to answer; from then on runs `beside`, which is cancelled
+    when that process ends. Raises ChildRefused.
     """
     backoff = Backoff(patience)
     starts = 0
@@ -106,14 +119,17 @@ async def keep_alive(child: Child, patience: Patience, on_serving: Callable[[int
     def note_serving() -> None:
         nonlocal has_served
         has_served = True
+        child.tell("serving", 0)
         on_serving(starts)
 
     while True:
         starts += 1
+        child.tell("starting", 0)
         await trio.to_thread.run_sync(child.free)
         began = trio.current_time()
-        code = await _run_once(child, patience, note_serving)
-        if code in _NEVER_AGAIN or (code in _NOT_AT_FIRST and not has_served):
+        code = await _run_once(child, patience, note_serving, beside)
+        child.tell("down", code)
+        if child.is_ever_refused and (code in _NEVER_AGAIN or (code in _NOT_AT_FIRST and not has_served)):
             await trio.to_thread.run_sync(child.free)
             raise ChildRefused(code)
         pause_s = backoff.pause_after(trio.current_time() - began)
@@ -121,13 +137,24 @@ async def keep_alive(child: Child, patience: Patience, on_serving: Callable[[int
         await trio.sleep(pause_s)
 
 
-async def _run_once(child: Child, patience: Patience, on_serving: Callable[[], None]) -> int:
+async def _run_once(
+    child: Child,
+    patience: Patience,
+    on_serving: Callable[[], None],
+    beside: Callable[[], Awaitable[None]] | None,
+) -> int:
     """One life of the child; returns its exit code. When cancelled, the child is stopped first."""
     # A session of its own, because Ctrl-C in the terminal is the supervisor's to handle.
     process = subprocess.Popen(child.command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: ASYNC220
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_if_hung, child, process, patience, on_serving)
+
+            def begin_beside() -> None:
+                on_serving()
+                if beside is not None:
+                    nursery.start_soon(beside)
+
+            nursery.start_soon(_end_if_hung, child, process, patience, begin_beside)
             await _wait(process)
             nursery.cancel_scope.cancel()
     finally:

@@ -1,5 +1,12 @@
-"""Who makes changes. Every live and history row carries an actor's number; 0 means unknown, or several."""
+"""Who makes changes. Every live and history row carries an actor's number; 0 means unknown, or several.
 
+The kernel names a user and a thread. Who works on the machine itself is that user. Whoever comes in by a door works
+through a process of that door, which registers before it serves: then the actor is the user at his device. A door's
+process is one session; a request that it makes as root, to keep its own books, is the session's as well.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from cachefs.counters import Counters
@@ -16,13 +23,35 @@ class Caller(NamedTuple):
     actor_id: int
 
 
-class Actors:
-    """The table of actors. Doors will register who stands behind a process; until then an actor is a local user."""
+class Session(NamedTuple):
+    """Whom a door's process serves. `kind` as in the table of actors; `device` is the name of his machine."""
 
-    def __init__(self, database: Database, counters: Counters) -> None:
+    kind: str
+    uid: int
+    device: str
+
+
+def process_of(thread: int) -> int | None:
+    """The process that a thread of this machine belongs to; None when it is gone."""
+    try:
+        status = Path(f"/proc/{thread}/status").read_bytes()
+    except OSError:
+        return None
+    _, _, rest = status.partition(b"\nTgid:")
+    return int(rest.split(None, 1)[0]) if rest else None
+
+
+class Actors:
+    """The table of actors, and the sessions of doors by their processes."""
+
+    def __init__(
+        self, database: Database, counters: Counters, process_of: Callable[[int], int | None] = process_of
+    ) -> None:
         self._database = database
         self._counters = counters
+        self._process_of = process_of
         self._ids: dict[tuple[str, int, str], int] = {}
+        self._sessions: dict[int, Session] = {}
 
     def load(self) -> None:
         """Read the table."""
@@ -32,7 +61,37 @@ class Actors:
 
     def local(self, uid: int) -> int:
         """The actor that stands for a user of this machine."""
-        key = ("local", uid, "")
+        return self._id(("local", uid, ""))
+
+    def behind(self, uid: int, thread: int) -> int:
+        """The actor behind a request of the kernel's: the user, at the device whose session the thread belongs to."""
+        session = self._session_of(thread) if self._sessions else None
+        if session is None:
+            return self._id(("local", uid, ""))
+        return self._id((session.kind, uid or session.uid, session.device))
+
+    def _session_of(self, thread: int) -> Session | None:
+        session = self._sessions.get(thread)  # most of a door's requests come from its first thread
+        if session is None:
+            process = self._process_of(thread)
+            session = self._sessions.get(process) if process is not None else None
+        return session
+
+    def register(self, process: int, session: Session) -> None:
+        """From now on, requests of `process` are those of `session`. Whoever registers it forgets it when it ends,
+        before its number can become another's.
+        """
+        self._sessions[process] = session
+
+    def forget(self, process: int) -> None:
+        """The process has ended."""
+        self._sessions.pop(process, None)
+
+    def sessions(self) -> dict[int, Session]:
+        """All of them, by process. Do not change the dict."""
+        return self._sessions
+
+    def _id(self, key: tuple[str, int, str]) -> int:
         actor_id = self._ids.get(key)
         if actor_id is None:
             actor_id = self._counters.next("actor")

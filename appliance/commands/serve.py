@@ -23,7 +23,7 @@ from appliance.commands.options import (
     places_of,
 )
 from appliance.commands.output import print_json
-from appliance.config import read_config
+from appliance.config import Config, read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem
 from appliance.errors import AlreadyRunning
@@ -65,7 +65,7 @@ def serve(
     clean_stale(place)
     opening = _opening(places, passphrase_file, kit)
     with logging_to(places.supervisor_log, config.log.level):
-        code = _supervise(places, place, opening, json)
+        code = _supervise(places, place, config, opening, json)
     if code:
         raise typer.Exit(code)
 
@@ -96,10 +96,13 @@ def _opening(places: StatePlaces, passphrase_file: Path | None, kit: Path | None
     return []
 
 
-def _supervise(places: StatePlaces, place: Path, opening: list[str], json: bool) -> int:
+def _supervise(places: StatePlaces, place: Path, config: Config, opening: list[str], json: bool) -> int:
     import trio
 
+    from appliance.door_book import DoorBook
+    from appliance.smb.door import smb_door
     from appliance.supervisor import Child, ChildRefused, Patience, keep_alive
+    from cloud_tier.clock import SystemClock
 
     core = Child(
         name="core",
@@ -110,6 +113,9 @@ def _supervise(places: StatePlaces, place: Path, opening: list[str], json: bool)
         ask=_asker(places),
         free=_freer(places, place),
     )
+
+    book = DoorBook(places.doors, SystemClock())
+    door = smb_door(places, config.smb, book)
 
     async def until_told() -> int:
         # Under nohup SIGHUP is ignored, and stays so.
@@ -125,13 +131,16 @@ def _supervise(places: StatePlaces, place: Path, opening: list[str], json: bool)
 
                 nursery.start_soon(stop_when_told)
                 try:
-                    await keep_alive(core, Patience(), partial(_say_serving, places, place, json))
+                    await keep_alive(core, Patience(), partial(_say_serving, places, place, json), door)
                 except ChildRefused as refused:
                     nursery.cancel_scope.cancel()
                     return refused.code
         return 0
 
-    return trio.run(until_told)
+    try:
+        return trio.run(until_told)
+    finally:
+        book.close()
 
 
 def _asker(places: StatePlaces) -> Callable[[], "Answer"]:

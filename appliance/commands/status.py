@@ -30,6 +30,12 @@ def status(state: State = None, json: Json = False) -> None:
             print(f"  uploading  {size_text(now.cloud.uploading_bytes)}, {size_text(now.cloud.rate_bytes_per_s)}/s")
         if now.cloud.trouble is not None and (now.store is None or now.store.reason is None):
             print(f"  trouble    {now.cloud.trouble}")
+    for door in now.doors:
+        if door.state != "off" or door.reason:
+            word = door.state if door.state == "serving" else door.state.upper()
+            again = f", started again {door.restarts} times" if door.restarts else ""
+            print(f"  {door.name:<10} {word} since {instant_text(door.since)}{again}", end="")
+            print(f": {door.reason}" if door.reason else "")
     if cache.damaged_pages:
         print(f"  DAMAGED    {cache.damaged_pages} pages of 4 KiB; the core's log names their files")
     print(f"  jobs       {now.jobs_running} running")

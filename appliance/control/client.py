@@ -38,6 +38,7 @@ from appliance.control.protocol import (
     Problem,
     RestorePlan,
     RestoreRequest,
+    SessionRequest,
     Snapshot,
     SnapshotRequest,
     Status,
@@ -172,6 +173,9 @@ class ControlClient:
 
     def pins(self) -> Pins:
         return self._one(Pins, "GET", "/v1/cache/pins")
+
+    def register_session(self, request: SessionRequest) -> None:
+        self._ask("POST", "/v1/actors", request)
 
     def metrics(self) -> str:
         """The status as Prometheus text."""

@@ -36,6 +36,7 @@ from appliance.control.protocol import (
     RestorePlan,
     RestoreRequest,
     ServiceError,
+    SessionRequest,
     Snapshot,
     SnapshotRequest,
     Status,
@@ -96,6 +97,7 @@ def build_app(service: DriveService, core_uid: int) -> FastAPI:
     _route_restores(app, service, [Depends(keeper)])
     _route_keys(app, service, [Depends(keeper)])
     _route_cloud(app, service, [Depends(keeper)])
+    _route_doors(app, service, [Depends(keeper)])
     return app
 
 
@@ -230,6 +232,13 @@ def _route_cloud(app: FastAPI, service: DriveService, rights: list[Any]) -> None
     @app.get("/v1/cache/pins", response_model=Pins, responses=_REFUSALS, dependencies=rights)
     async def pins() -> Response:
         return _answer(await service.cloud.pins())
+
+
+def _route_doors(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+    @app.post("/v1/actors", status_code=204, responses=_REFUSALS, dependencies=rights)
+    async def register(request: SessionRequest) -> Response:
+        await service.sessions.register(request)
+        return Response(status_code=204)
 
 
 def _acting_uid(request: Request, acting: int | None) -> int:

@@ -253,6 +253,32 @@ class CloudStatus(_Answer):
     names_behind_s: float = 0.0
 
 
+DoorName = Literal["smb"]
+DoorState = Literal["serving", "starting", "down", "off"]
+
+
+class DoorStatus(_Answer):
+    """A process by which others than the machine's own programs reach the drive. `restarts`: since `serve` began.
+
+    `reason` is a sentence: why it is down, or off though it is wanted.
+    """
+
+    name: DoorName
+    state: DoorState
+    since: AwareDatetime
+    restarts: int = 0
+    reason: str | None = None
+
+
+class SessionRequest(_Request):
+    """A process of a door, `pid`, serves the user `uid` at the machine `device`, until it ends."""
+
+    pid: Annotated[int, Field(gt=1)]
+    kind: Literal["smb"]
+    uid: Annotated[int, Field(ge=0, lt=2**32)]
+    device: Annotated[str, Field(max_length=255)] = ""
+
+
 class Status(_Answer):
     """One honest look at the core.
 
@@ -276,6 +302,7 @@ class Status(_Answer):
     free_bytes: int
     store: StoreStatus | None = None
     cloud: CloudStatus | None = None
+    doors: list[DoorStatus] = []
 
 
 class Finding(_Answer):

@@ -16,6 +16,7 @@ from appliance.control.protocol import (
     Pins,
     RestorePlan,
     RestoreRequest,
+    SessionRequest,
     Snapshot,
     Status,
     Task,
@@ -76,6 +77,14 @@ class CloudService(Protocol):
     async def pins(self) -> Pins: ...
 
 
+class SessionService(Protocol):
+    """Who comes in by the doors."""
+
+    async def register(self, request: SessionRequest) -> None:
+        """Take what the process does for that user's, from now on until it ends. Raises `not_found` when it has."""
+        ...
+
+
 class DriveService(Protocol):
     """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
 
@@ -84,6 +93,9 @@ class DriveService(Protocol):
 
     @property
     def cloud(self) -> CloudService: ...
+
+    @property
+    def sessions(self) -> SessionService: ...
 
     async def status(self) -> Status: ...
 

@@ -80,7 +80,7 @@ def test_what_is_no_size(text: object) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, seal, mount, log")),
+        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, seal, mount, smb, log")),
         ("[cuts]\nperiod = 5\n", ("[cuts] period", "period_s, max_rows, max_dirty_bytes")),
         ("[cuts]\nperiod_s = 0\n", ("[cuts] period_s = 0", "0.1 to 60")),
         ("[cuts]\nperiod_s = true\n", ("True", "0.1 to 60")),

@@ -12,7 +12,7 @@ import pytest
 from kit.fake_service import CLOUD, START, FakeService, serving
 
 from appliance.control.client import ControlClient
-from appliance.control.protocol import ControlProblem, Difference, Finding
+from appliance.control.protocol import ControlProblem, Difference, Finding, SessionRequest
 from appliance.lock import holding
 from appliance.places import StatePlaces
 
@@ -46,6 +46,14 @@ def test_status_arrives_as_the_service_gave_it(client: ControlClient) -> None:
     status = client.status()
     assert (status.state, status.mount, status.started) == ("serving", "/the/drive", START)
     assert status.cache.segments == 1
+
+
+def test_a_door_registers_whom_it_serves(client: ControlClient, service: FakeService) -> None:
+    session = SessionRequest(pid=7, kind="smb", uid=60_001, device="desk-3")
+    client.register_session(session)
+    assert service.sessions.registered == [session]
+    gone = session.model_copy(update={"pid": 404})
+    assert refusal(client.register_session, gone).problem.code == "not_found"
 
 
 def test_a_snapshot_lives_through_its_verbs(client: ControlClient) -> None:

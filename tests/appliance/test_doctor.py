@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from kit.fake_service import START, FakeService, serving
 
-from appliance.control.protocol import Advice, Problem, Status, StoreStatus
+from appliance.control.protocol import Advice, DoorStatus, Problem, Status, StoreStatus
 from appliance.doctor import Facts, advise, gather
 from appliance.key_health import KeyFacts
 from appliance.lock import holding
 from appliance.places import StatePlaces
+from appliance.smb.health import SmbFacts
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def well(status: Status) -> Facts:
         keys=KeyFacts(kits=1),
         store=status.store,
         is_store_beside=False,
+        smb=None,
         log_file=Path("/s/log/core.log"),
         log_lines=(),
     )
@@ -69,6 +71,16 @@ async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> N
         ("warning", "The cache is over its budget"): with_status(cache=over),
         ("note", "The drive has no store and no keys yet"): replace(well, keys=KeyFacts(are_lacking=True)),
         ("broken", "The keys here do not open the drive"): replace(well, keys=KeyFacts("Many read it.", 1)),
+        ("broken", "smbd is not installed"): replace(well, smb=SmbFacts(True, 445, has_smbd=False)),
+        ("warning", "smbd is too old"): replace(well, smb=SmbFacts(True, 445, version=(4, 17))),
+        ("broken", "Modules of smbd are missing"): replace(
+            well, smb=SmbFacts(True, 445, missing_modules=("glusterfs_fuse",))
+        ),
+        ("broken", "libnss-extrausers is not installed"): replace(well, smb=SmbFacts(True, 445, has_names=False)),
+        ("broken", "Port 445 is taken"): replace(well, smb=SmbFacts(True, 445, is_port_free=False)),
+        ("broken", "smbd is down"): replace(
+            well, smb=SmbFacts(True, 445, door=DoorStatus(name="smb", state="down", since=START, reason="It ended."))
+        ),
         ("note", "The store is on the same disk as the drive"): replace(well, is_store_beside=True),
         ("warning", "There is no recovery kit"): replace(well, keys=KeyFacts()),
         ("warning", "The recovery kit lies beside the drive"): replace(well, keys=KeyFacts(None, 1, Path("/s/kit"))),

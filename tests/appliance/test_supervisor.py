@@ -4,10 +4,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from appliance.supervisor import Answer, Backoff, Child, ChildRefused, Patience, keep_alive
 
@@ -193,3 +195,47 @@ def test_the_pause_doubles_to_a_limit_and_good_service_resets_it() -> None:
     assert [backoff.pause_after(1) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5]
     assert backoff.pause_after(60) == 0.1
     assert backoff.pause_after(59) == 0.2
+
+
+async def test_what_works_beside_a_child_ends_before_it_and_begins_anew_with_it(
+    stand_in: StandIn, expected_log: Callable[[str], None]
+) -> None:
+    expected_log("ended by SIGKILL")
+    serving, told = Serving(), list[str]()
+
+    async def beside() -> None:
+        told.append("begun")
+        try:
+            await trio.sleep_forever()
+        finally:
+            told.append("ended" if is_gone(stand_in.pid) else "ended before the child")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_alive, stand_in.child, QUICK, serving, beside)
+        await serving.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(stand_in.pid, signal.SIGKILL)
+        await serving.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert told == ["begun", "ended", "begun", "ended before the child"]
+
+
+async def test_a_child_that_is_never_refused_is_tried_again_and_tells_how_it_lives(
+    tmp_path: Path, expected_log: Callable[[str], None]
+) -> None:
+    expected_log("ended with code 3")
+    lives, done = list[tuple[str, int]](), trio.Event()
+
+    def tell(life: str, code: int) -> None:
+        lives.append((life, code))
+        if len(lives) == 4:
+            done.set()
+
+    child = replace(StandIn(tmp_path / "here", "raise SystemExit(3)").child, tell=tell, is_ever_refused=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_alive, child, QUICK, Serving())
+        with trio.fail_after(20):
+            await done.wait()
+        nursery.cancel_scope.cancel()
+    assert lives[:4] == [("starting", 0), ("down", 3)] * 2

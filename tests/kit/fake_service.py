@@ -29,6 +29,7 @@ from appliance.control.protocol import (
     RestorePlan,
     RestoreRequest,
     ServiceError,
+    SessionRequest,
     Snapshot,
     Status,
     StoreStatus,
@@ -163,6 +164,18 @@ class FakeCloud:
         return self.begun[number]
 
 
+class FakeSessions:
+    """The sessions of a `FakeService`: whatever is registered, but for process 404, which has ended."""
+
+    def __init__(self) -> None:
+        self.registered: list[SessionRequest] = []
+
+    async def register(self, request: SessionRequest) -> None:
+        if request.pid == 404:
+            raise ServiceError("not_found", "There is no process 404.")
+        self.registered.append(request)
+
+
 class FakeService:
     """A drive with one file per path in `kept`; time moves one minute with each snapshot."""
 
@@ -170,6 +183,7 @@ class FakeService:
         self.now = START
         self.keys = FakeKeys()
         self.cloud = FakeCloud()
+        self.sessions = FakeSessions()
         self.store = StoreStatus(url="file:///the/store", state="reachable")
         self.cloud_status = CLOUD
         self.snapshots: dict[str, Snapshot] = {}

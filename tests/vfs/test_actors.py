@@ -1,6 +1,11 @@
-"""Actors: one number a user, for ever."""
+"""Actors: one number a user, for ever; and a user at his device, for what a door's process does."""
+
+import os
+import threading
 
 from kit.still_drive import StillDrive
+
+from vfs.actors import Actors, Session, process_of
 
 
 def test_a_user_has_one_number_over_a_restart(still: StillDrive) -> None:
@@ -22,3 +27,25 @@ def test_every_change_carries_its_actor(still: StillDrive) -> None:
     assert (file.actor_id, still.inode("").actor_id) == (one.actor_id, one.actor_id)
     still.do(still.drive.files.write, file, 0, b"1", other.actor_id)
     assert (file.actor_id, still.inode("").actor_id) == (other.actor_id, one.actor_id)
+
+
+def test_a_door_s_process_and_its_threads_work_for_whom_they_serve(still: StillDrive) -> None:
+    database, counters = still.drive.database, still.drive.cache.counters
+    actors = Actors(database, counters, process_of={71: 70, 90: 90}.get)
+    actors.register(70, Session("smb", 60_001, "desk-3"))
+    by_smb = actors.describe(actors.behind(60_001, 70))
+    assert by_smb == actors.describe(actors.behind(60_001, 71)) == ("smb", 60_001, "desk-3")
+    assert actors.describe(actors.behind(0, 70)) == by_smb, "what smbd does as root for a session is the session's"
+    assert actors.describe(actors.behind(60_001, 90)) == ("local", 60_001, "")
+    assert actors.describe(actors.behind(60_001, 404)) == ("local", 60_001, "")
+    actors.forget(70)
+    assert actors.describe(actors.behind(60_001, 70)) == ("local", 60_001, "")
+
+
+def test_a_thread_is_of_its_process() -> None:
+    seen: list[int | None] = []
+    thread = threading.Thread(target=lambda: seen.append(process_of(threading.get_native_id())))
+    thread.start()
+    thread.join()
+    assert seen == [os.getpid()]
+    assert process_of(0) is None

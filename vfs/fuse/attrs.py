@@ -32,7 +32,7 @@ class AttributeOperations(Base):
     ) -> pyfuse3.EntryAttributes:
         await self.enter(ino, ctx.uid, is_removal=True)  # a shorter file makes room, a longer one has a hole
         inode = self.drive.inodes.get(ino)
-        actor_id = self.drive.actors.local(ctx.uid)
+        actor_id = self.drive.actors.behind(ctx.uid, ctx.pid)
         share = self.drive.areas.share_of(ino) if ctx.uid and (fields.update_mode or fields.update_gid) else None
         if share is not None and fields.update_gid and attr.st_gid != share:
             raise NotPermitted("what lies in a share belongs to its group")

@@ -63,7 +63,7 @@ class Base:
 
     def caller(self, ctx: pyfuse3.RequestContext) -> Caller:
         """On whose behalf the request runs."""
-        return Caller(ctx.uid, ctx.gid, self.drive.actors.local(ctx.uid))
+        return Caller(ctx.uid, ctx.gid, self.drive.actors.behind(ctx.uid, ctx.pid))
 
     async def enter(self, ino: int, uid: int, *, is_removal: bool = False) -> None:
         """Before `uid` changes a live inode: room for its rows, the gate open.

@@ -48,7 +48,7 @@ class FileOperations(Base):
         inode = self.drive.inodes.get(ino)
         if is_writable and self.drive.namespace.is_detached(ino):
             raise Stale("the file was replaced")  # the kernel looks its path up again
-        actor_id = self.drive.actors.local(ctx.uid)
+        actor_id = self.drive.actors.behind(ctx.uid, ctx.pid)
         if flags & os.O_TRUNC:
             with self.drive.inodes.held(inode):
                 await self.drive.undo_epochs.before_content(inode, actor_id)
