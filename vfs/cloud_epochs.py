@@ -7,8 +7,12 @@ that version already; at most every `LEAST_S` seconds, for a version that was th
 that anybody meant to prevent.
 
 A file is *behind* from its first change until all its blocks are in packs; `behind` names the epoch that it can be
-brought back from. An epoch that no file needs any more is given up. After a start nobody remembers who needs what: all
-of them stay until everything that was unsent then has been sent.
+brought back from. A file may also leave its name to another: an editor puts the old one aside or removes it, and saves
+the new one under the name. So a name is remembered for a while, with the epoch that shows what it led to.
+
+An epoch that is needed here is not given up by whoever kept it: a snapshot that people delete, or an actor's epoch that
+expires, goes on as one of ours. After a start nobody remembers who needs what: until everything that was unsent then
+has been sent, all epochs from before count as needed.
 """
 
 from collections.abc import Callable
@@ -33,7 +37,6 @@ _UNSENT = (
     "SELECT e.start, c.block FROM extents e LEFT JOIN catalog c USING (block) WHERE e.content = ? AND e.start >= ?"
     " ORDER BY e.start LIMIT ?"
 )
-_DELETE = "UPDATE snapshots SET state = 'deleting' WHERE kind = 'cloud' AND state = 'kept' AND epoch = ?"
 _NAMED = "SELECT ino FROM dentries WHERE parent = ? AND name = ?"
 
 
@@ -60,10 +63,11 @@ class CloudEpochs:
         self._clock = clock
         self._is_resting = is_resting
         self._is_all_sent = is_all_sent
+        self._epochs.is_needed = self._is_needed
         self._kept: set[int] = set()
-        self._from_before: set[int] = set()  # kept by an earlier life
+        self._before = 0  # epochs below were begun by an earlier life, and are needed as long as this is not 0
         self._since_s: dict[int, float] = {}  # of each in `behind`: when it was changed last, as far as was asked
-        self._left: dict[tuple[int, bytes], tuple[int, float]] = {}  # names that complete files have left: epoch, when
+        self._left: dict[tuple[int, bytes], tuple[int, float]] = {}  # names that files have left: epoch, when
         self._places: dict[int, int] = {}  # content → how far it is known to be in the store
         self._last_s = float("-inf")
 
@@ -71,7 +75,7 @@ class CloudEpochs:
         """Read what an earlier life has kept."""
         rows = self._database.rows("SELECT epoch FROM snapshots WHERE kind = 'cloud' AND state = 'kept'")
         self._kept = {epoch for (epoch,) in rows}
-        self._from_before = set(self._kept)
+        self._before = self._epochs.current
 
     # --- before a change ---
 
@@ -86,28 +90,41 @@ class CloudEpochs:
 
     async def before_replacing(self, parent: int, name: bytes, to_parent: int, to_name: bytes) -> None:
         """A file is about to get another's name."""
-        moved = self._database.row(_NAMED, (parent, name))
-        row = self._database.row(_NAMED, (to_parent, to_name))
-        if moved is None or row == moved:
+        moved = self._file_named(parent, name)
+        replaced = self._file_named(to_parent, to_name)
+        if moved is None or moved is replaced:
             return
-        new = self._inodes.get(moved[0])
-        if not new.is_file or new.content is None:
+        await self._remember(parent, name, moved)
+        if self._is_complete(moved):
             return
-        if self._is_complete(new):
-            if len(self._left) < MOST_LEFT:
-                # Editors put the old file aside, give the new one its name, and remove the old one.
-                self._left[parent, name] = (await self._preserve(new), self._clock.monotonic_s())
-            return
-        if row is None:
-            base, _ = self._left.pop((to_parent, to_name), (0, 0.0))
-            self._hold(new.ino, base)
-            return
-        replaced = self._inodes.get(row[0])
-        if not replaced.is_file or replaced.content is None:
-            return
-        is_complete = self._is_complete(replaced)
-        base = await self._preserve(replaced) if is_complete else self.behind.get(replaced.ino, 0)
-        self._hold(new.ino, base)
+        if replaced is not None:
+            self._hold(moved.ino, await self._base(replaced))
+        else:
+            self.named(to_parent, to_name, moved)
+
+    async def before_removing(self, parent: int, name: bytes) -> None:
+        """A name is about to be removed."""
+        if (file := self._file_named(parent, name)) is not None:
+            await self._remember(parent, name, file)
+
+    def named(self, parent: int, name: bytes, inode: Inode) -> None:
+        """A new file has got the name, or one that the store does not have whole."""
+        if self._left and inode.is_file and (left := self._left.pop((parent, name), None)) is not None:
+            self._hold(inode.ino, left[0])
+
+    async def _remember(self, parent: int, name: bytes, inode: Inode) -> None:
+        """The file is about to leave the name. Of many at once, only so many are remembered."""
+        if len(self._left) < MOST_LEFT and (base := await self._base(inode)):
+            self._left[parent, name] = (base, self._clock.monotonic_s())
+
+    async def _base(self, inode: Inode) -> int:
+        """The epoch that shows the newest complete version of the file, kept now if need be; 0 when there is none."""
+        return await self._preserve(inode) if self._is_complete(inode) else self.behind.get(inode.ino, 0)
+
+    def _file_named(self, parent: int, name: bytes) -> Inode | None:
+        row = self._database.row(_NAMED, (parent, name))
+        inode = self._inodes.get(row[0]) if row is not None else None
+        return inode if inode is not None and inode.is_file and inode.content is not None else None
 
     def _hold(self, ino: int, base: int) -> None:
         if base:
@@ -115,10 +132,13 @@ class CloudEpochs:
             self._since_s[ino] = self._clock.monotonic_s()
 
     def _is_complete(self, inode: Inode) -> bool:
-        """Whether there is something in it, and the store has all of it, as far as a quick look tells."""
+        """Whether there is something in it, and the store has all of it, as far as a quick look tells: of a file of
+        very many extents, whether it is not known to be behind.
+        """
         if inode.content is None or not inode.size or self._is_resting(inode.content):
             return False
-        return self._is_sent(inode.content, 0, STEP_EXTENTS)[0]
+        is_sent, place = self._is_sent(inode.content, 0, STEP_EXTENTS)
+        return is_sent and (place is None or inode.ino not in self.behind)
 
     async def _preserve(self, inode: Inode) -> int:
         """The epoch that shows this version; kept now, if need be."""
@@ -130,22 +150,15 @@ class CloudEpochs:
         if self._clock.monotonic_s() - self._last_s < LEAST_S or len(self._kept) >= MOST_EPOCHS:
             return
         self._last_s = self._clock.monotonic_s()
-        self._kept.add(await self._epochs.advance(self._record))
-
-    def _record(self, epoch: Epoch) -> None:
-        number = self._counters.next("snapshot")
-        self._counters.flush()
-        self._database.write(
-            "INSERT INTO snapshots VALUES (?, ?, 'cloud', 'kept', NULL, NULL, ?, 0)",
-            (number, epoch, self._clock.now_ns()),
-        )
+        record = self._epochs.keep_unnamed(self._counters, "cloud", self._clock.now_ns())
+        self._kept.add(await self._epochs.advance(record))
 
     # --- afterwards, in steps ---
 
     def settle_step(self) -> bool:
         """Look at some files that are behind, and give up what nobody needs any more. True when something went."""
-        if self._from_before and self._is_all_sent():
-            self._from_before.clear()
+        if self._before and self._is_all_sent():
+            self._before = 0
         now_s = self._clock.monotonic_s()
         for ino in list(islice(self.behind, STEP_FILES)):
             base = self.behind.pop(ino)
@@ -184,18 +197,21 @@ class CloudEpochs:
                 return False, start
         return True, rows[-1][0] + 1 if len(rows) == most else None
 
+    def _is_needed(self, epoch: int) -> bool:
+        """Asked when somebody else gives the epoch up, which is ours from then on if the answer is yes."""
+        is_needed = len(self._kept) < MOST_EPOCHS and (epoch < self._before or epoch in self._needed())
+        if is_needed:
+            self._kept.add(epoch)
+        return is_needed
+
+    def _needed(self) -> set[int]:
+        return {*self.behind.values(), *(base for base, _ in self._left.values())}
+
     def _give_up(self) -> bool:
-        needless = (
-            self._kept - self._from_before - set(self.behind.values()) - {base for base, _ in self._left.values()}
-        )
+        needless = {epoch for epoch in self._kept if epoch >= self._before} - self._needed()
         if not needless:
             return False
         epoch = min(needless)
-        with self._database.operation:
-            self._database.write(
-                "UPDATE snapshots SET state = 'deleting' WHERE kind = 'cloud' AND state = 'kept' AND epoch = ?",
-                (epoch,),
-            )
-            self._epochs.forget_kept()
         self._kept.discard(epoch)
+        self._epochs.give_up(Epoch(epoch))
         return True

@@ -109,6 +109,7 @@ class Drive:
             self.cloud_epochs = self.files.cloud_epochs = CloudEpochs(
                 database, counters, self.epochs, self.inodes, clock, resting.__contains__, self._is_all_sent
             )
+            self.namespace.named = self.cloud_epochs.named
         evicting = self.tier.evicting if self.tier is not None else None
         self.pins = Pins(database, self.cuts, self.namespace, evicting, self.cache.budget.most_bytes)
         self.jobs = Jobs(database, counters, clock)

@@ -8,6 +8,7 @@ because what the rows of the advance name was written before, and so is synced.
 
 from collections.abc import Callable
 
+from cachefs.counters import Counters
 from cachefs.cut import Cuts
 from cachefs.database import Database
 from vfs.ids import Epoch
@@ -23,6 +24,7 @@ class Epochs:
         # may bring the epoch's row back, but not bytes that were overwritten.
         self.newest_frozen = Epoch(0)
         self.beginners: list[Callable[[], None]] = []  # called when a new epoch has begun
+        self.is_needed: Callable[[int], bool] = lambda epoch: False  # by the store: see `cloud_epochs`
         self._database = database
         self._cuts = cuts
         self._advanced_in_cut = 0
@@ -49,8 +51,29 @@ class Epochs:
         self._cuts.log()
         return ended
 
-    def forget_kept(self) -> None:
-        """A kept epoch was given up: find the newest that is left. In the caller's operation."""
+    def keep_unnamed(self, counters: Counters, kind: str, now_ns: int) -> Callable[[Epoch], None]:
+        """What `advance` records of an epoch that is kept for a purpose of ours, an 'actor' or 'cloud' one."""
+
+        def record(epoch: Epoch) -> None:
+            number = counters.next("snapshot")
+            counters.flush()
+            self._database.write(
+                "INSERT INTO snapshots VALUES (?, ?, ?, 'kept', NULL, NULL, ?, 0)", (number, epoch, kind, now_ns)
+            )
+
+        return record
+
+    def give_up(self, epoch: Epoch) -> None:
+        """Who kept the epoch has no use for it any more. One that the store needs goes on as a 'cloud' one, without a
+        name; the rows of any other are removed in steps (`pruning`).
+        """
+        fate = "kind = 'cloud'" if self.is_needed(epoch) else "state = 'deleting'"
+        with self._database.operation:
+            self._database.write(f"UPDATE snapshots SET {fate}, name = NULL, is_held = 0 WHERE epoch = ?", (epoch,))
+            self._forget_kept()
+
+    def _forget_kept(self) -> None:
+        """Find the newest kept epoch that is left. In the caller's operation."""
         newest = self._database.row("SELECT max(epoch) FROM snapshots WHERE state = 'kept'")[0] or 0
         self._write(self.current, newest)
         self.newest_kept = Epoch(newest)

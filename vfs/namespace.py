@@ -47,6 +47,8 @@ class Namespace:
         self._areas = areas
         self.replaced: Callable[[int, int], None] = lambda old, new: None
         """Hears of a file (the first) in whose place another one was put, in the running transaction."""
+        self.named: Callable[[int, bytes, Inode], None] = lambda parent, name, inode: None
+        """Hears of each new name, in the running transaction: folder, name, what it leads to."""
         self.may_be_detached = True  # False while nothing hangs in the attic
 
     # --- finding ---
@@ -181,6 +183,7 @@ class Namespace:
         if inode.is_folder:
             folder.nlink += 1
         self._inodes.changed(folder, caller.actor_id, contents=True)
+        self.named(folder.ino, name, inode)
 
     # --- removing ---
 

@@ -168,10 +168,6 @@ class Snapshots:
             raise Refused(f"the snapshot {name} is held; release it first")
         if snapshot.number in self._in_use:
             raise Refused(f"a restore from {name} is at work; wait for it")
-        with self._database.operation:
-            self._database.write(
-                "UPDATE snapshots SET state = 'deleting', name = NULL WHERE snapshot = ?", (snapshot.number,)
-            )
-            self._epochs.forget_kept()
+        self._epochs.give_up(snapshot.epoch)
         del self._by_name[name], self._by_number[snapshot.number]
         return snapshot

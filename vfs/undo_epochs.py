@@ -63,24 +63,14 @@ class UndoEpochs:
             return
         self._last_s = self._clock.monotonic_s()
         async with self._advancing:
-            await self._epochs.advance(self._record)
-
-    def _record(self, epoch: Epoch) -> None:
-        number = self._counters.next("snapshot")
-        self._counters.flush()
-        self._database.write(
-            "INSERT INTO snapshots VALUES (?, ?, 'actor', 'kept', NULL, NULL, ?, 0)",
-            (number, epoch, self._clock.now_ns()),
-        )
+            await self._epochs.advance(self._epochs.keep_unnamed(self._counters, "actor", self._clock.now_ns()))
 
     def expire_step(self) -> bool:
         """Let the oldest epoch go if it has been kept long enough. True when one went."""
         row = self._database.row(
-            "SELECT snapshot, created_ns FROM snapshots WHERE kind = 'actor' AND state = 'kept' LIMIT 1"
+            "SELECT epoch, created_ns FROM snapshots WHERE kind = 'actor' AND state = 'kept' LIMIT 1"
         )
         if row is None or self._clock.now_ns() - row[1] < KEPT_S * 10**9:
             return False
-        with self._database.operation:
-            self._database.write("UPDATE snapshots SET state = 'deleting' WHERE snapshot = ?", (row[0],))
-            self._epochs.forget_kept()
+        self._epochs.give_up(Epoch(row[0]))
         return True

@@ -219,6 +219,8 @@ class DriveBuilder:
         self.drive.namespace.rename(*self.place(old), *self.place(new), flags, self.caller)
 
     async def unlink(self, path: str) -> None:
+        if self.drive.cloud_epochs is not None:
+            await self.drive.cloud_epochs.before_removing(*self.place(path))
         await self._enter()
         self.drive.namespace.unlink(*self.place(path), self.caller)
 

@@ -2,8 +2,10 @@
 
 import random
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -18,7 +20,7 @@ from cachefs.checkpointing import remember
 from cachefs.tier import Cloud
 from cloud_tier.errors import CheckpointDamaged, NothingToRecover
 from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, LogName, PackName, parse_name
-from cloud_tier.object_store import list_objects
+from cloud_tier.object_store import ObjectStore, Page, list_objects
 from vfs.check import check
 from vfs.errors import VfsError
 from vfs.ids import ROOT
@@ -55,9 +57,9 @@ class Again(CloudDrive):
         return {one.path.decode(): one.version_ns for one in self.recovered.behind}
 
 
-async def recovered(built: CloudDrive, place: Path, *, until_ns: int | None = None) -> Again:
+async def recovered(built: CloudDrive, place: Path, **options: Any) -> Again:
     place.mkdir()
-    found = await bring_back(place, built.store, KEYS, built.clock.now_ns(), until_ns=until_ns)
+    found = await bring_back(place, built.store, KEYS, built.clock.now_ns(), **options)
     return Again(place, built.store, found)
 
 
@@ -218,6 +220,59 @@ async def test_as_word_saves_and_as_an_editor_truncates_the_version_that_arrived
             assert await back.read(name) == noise(1, 3000)
 
 
+@pytest.mark.parametrize("way", ["copied anew", "linked", "put aside twice"])
+async def test_a_file_removed_and_made_anew_under_its_name_comes_back_as_it_was(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, way: str
+) -> None:
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    built.clock.advance(60)
+    only_log(built)
+    for round_ in range(2):
+        await built.write("~new", noise(3 + round_, 4000))
+        if way == "copied anew":
+            await built.unlink("a")
+            await built.write("a", noise(2, 4000))
+        elif way == "linked":
+            await built.unlink("a")
+            await built.link("~new", "a")
+        else:
+            await built.rename("a", "~old")
+            await built.rename("~new", "a")
+            await built.unlink("~old")
+        if way != "put aside twice":
+            await built.unlink("~new")
+        built.clock.advance(20)
+        await built.drive.reaper.finish()
+    built.clock.advance(120)
+    await built.drive.reaper.finish()
+    await log_sent(built)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert set(back.behind) == {"a"}
+        assert await back.read("a") == noise(1, 3000)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_snapshot_that_goes_while_a_file_is_behind_leaves_the_version_that_the_store_has(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, is_restarted: bool
+) -> None:
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    snapshot = await built.snapshot()
+    only_log(built)
+    await built.write("a", noise(2, 3000))
+    if is_restarted:
+        await built.cut()
+        await built.restart(crash=True)
+    built.drive.snapshots.delete(snapshot.name)
+    await built.drive.reaper.finish()
+    assert not built.drive.snapshots.all()
+    await log_sent(built)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert set(back.behind) == {"a"}
+        assert await back.read("a") == noise(1, 3000)
+
+
 async def test_a_drive_that_came_back_exactly_at_its_checkpoint_makes_another(
     virtual_time: MockClock, built: CloudDrive, tmp_path: Path
 ) -> None:
@@ -284,6 +339,7 @@ async def test_what_was_kept_for_the_store_goes_when_the_store_has_what_came_aft
         assert built.drive.cloud_epochs is not None
         assert built.drive.cloud_epochs.behind == {}
     assert built.drive.database.row("SELECT count(*) FROM extents_history") == (0,)
+    assert built.drive.database.row("SELECT count(*) FROM snapshots") == (0,)
 
 
 async def test_nothing_that_is_lost_is_served_as_zeros_and_saving_it_again_heals_every_version(
@@ -377,6 +433,31 @@ async def test_a_broken_log_gives_its_newest_whole_prefix_and_says_so(
         assert [one for one in broken if one.rule != "blocks are held"] == []
 
 
+async def test_what_is_sent_until_the_claim_comes_back_and_what_comes_later_is_told_of(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    await built.sent()
+    await built.write("before", b"1")
+    await built.sent()  # behind the checkpoint
+
+    async def work_on() -> None:
+        await built.write("meanwhile", b"2")
+        await built.sent()
+
+    async def claim(position: int) -> None:
+        await built.write("after", b"3")
+        await built.sent()
+
+    (place := tmp_path / "new").mkdir()
+    store = cast(ObjectStore, GrowsWhenListed(built.store, work_on))
+    found = await bring_back(place, store, KEYS, built.clock.now_ns(), claim=claim)
+    async with Again(place, built.store, found) as back:
+        assert await back.read("before") == b"1"
+        assert await back.read("meanwhile") == b"2"
+        assert back.find("after") is None
+        assert "came too late and do not count" in (back.recovered.left or "")
+
+
 async def test_an_older_whole_state_can_be_had(virtual_time: MockClock, built: CloudDrive, tmp_path: Path) -> None:
     for number in range(4):
         await built.write(f"{number}", noise(number, 2000))
@@ -420,9 +501,11 @@ async def test_a_recovery_that_died_is_begun_anew(virtual_time: MockClock, built
 
 def only_log(built: CloudDrive) -> None:
     """From now on no pack arrives, as if the line were too slow for bytes."""
-    built.through = OnlyLog(built.store)
+    through = cast(ObjectStore, OnlyLog(built.store))
+    assert built.cloud is not None
+    built.cloud = replace(built.cloud, store=through)  # after a restart as well
     assert built.drive.tier is not None
-    built.drive.tier.uploader._store = built.through
+    built.drive.tier.uploader._store = through
 
 
 async def log_sent(built: CloudDrive) -> None:
@@ -443,6 +526,28 @@ class OnlyLog:
     def __init__(self, store: FaultyStore) -> None:
         self._store = store
 
-    async def put(self, name: str, body: bytes, **options: object) -> None:
-        assert isinstance(parse_name(name), PackName)
-        await trio.sleep_forever()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def put(self, name: str, body: bytes, **options: Any) -> None:
+        if isinstance(parse_name(name), PackName):
+            await trio.sleep_forever()
+        await self._store.put(name, body, **options)
+
+
+class GrowsWhenListed:
+    """A store whose log goes on after it was listed for the first time."""
+
+    def __init__(self, store: FaultyStore, work_on: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._work_on: Callable[[], Awaitable[None]] | None = work_on
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def list_page(self, prefix: str, after: str = "") -> Page:
+        page = await self._store.list_page(prefix, after)
+        if prefix == LOG and (work_on := self._work_on) is not None:
+            self._work_on = None
+            await work_on()
+        return page

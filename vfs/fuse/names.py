@@ -109,6 +109,8 @@ class NameOperations(Base):
     async def unlink(self, parent: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         caller = self.caller(ctx)
         await self.drive.undo_epochs.before_name(parent, name, caller.actor_id)
+        if self.drive.cloud_epochs is not None:
+            await self.drive.cloud_epochs.before_removing(parent, name)
         await self.enter(parent, ctx.uid, is_removal=True)
         self.drive.namespace.unlink(parent, name, caller)
 
@@ -127,6 +129,8 @@ class NameOperations(Base):
         await self.drive.undo_epochs.before_name(to_parent, to_name, caller.actor_id)
         if self.drive.cloud_epochs is not None:
             await self.drive.cloud_epochs.before_replacing(parent, name, to_parent, to_name)
+            if flags & pyfuse3.RENAME_EXCHANGE:
+                await self.drive.cloud_epochs.before_replacing(to_parent, to_name, parent, name)
         await self.enter(parent, ctx.uid, is_removal=True)
         await self.enter(to_parent, ctx.uid, is_removal=True)
         self.drive.areas.refuse_fixed(parent, name)
