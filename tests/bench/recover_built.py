@@ -20,7 +20,6 @@ from appliance.config import read_config
 from appliance.keys import Brought, Keys
 from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces
-from cachefs.catalog import STORED
 from cachefs.mirror import Mirror
 from cachefs.tier import Cloud
 from cloud_tier.clock import SystemClock
@@ -34,7 +33,6 @@ FEW_CHANGES = 1_000
 LOG_CHANGES, PER_OBJECT = 20_000, 250
 REAL_FILES, CHANGED_FILES = 3_000, 1_000
 NEW_FILES = 10_000
-BLOCKS_PER_PACK = 4_000
 FOLDER = "Neues"  # of all that is made after the checkpoint
 
 
@@ -60,28 +58,19 @@ def make(state: Path, kit: Path, files: int) -> None:
 
     trio.run(make_drive, StatePlaces(state), Wishes(give_kit=lambda made: _keep(kit, made.text())))
     build(state, fill)
-    _call_sent(state)
+    _forget_bytes(state)
 
 
 def _keep(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _call_sent(state: Path) -> None:
-    """Say of every block that it is sealed, in some pack, and not on this machine."""
+def _forget_bytes(state: Path) -> None:
+    """Let no byte lie on this machine."""
     database = open_database(state)
     cut = database.row("SELECT value FROM local_counters WHERE name = 'cut'")[0]
     database.begin()
     forget_machine(database, cut)
-    database.write("UPDATE blocks SET block_id = randomblob(32)")
-    database.write(
-        f"INSERT INTO catalog SELECT block, 1 + block / {BLOCKS_PER_PACK}, block % {BLOCKS_PER_PACK} * 4124, 4124, 0"
-        " FROM blocks"
-    )
-    database.write(
-        "INSERT INTO packs SELECT pack, randomblob(32), 1, 1, 16 << 20, ?, NULL FROM catalog GROUP BY pack", (STORED,)
-    )
-    database.write("INSERT INTO counters SELECT 'pack', max(pack) FROM packs")
     database.commit()
     database.rewrite_log()
     database.close()

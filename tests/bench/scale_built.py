@@ -2,6 +2,7 @@
 
 Every row is written by the code that writes it in a real drive. Left out is what durability costs: a drive that is
 being built may be lost. Contents are zeros that are never written, so a million files take room in the database only.
+In the end all blocks are said to be in packs, as in a drive that has been at work for months: nothing waits to be sent.
 """
 
 import random
@@ -14,16 +15,20 @@ import trio
 from appliance.assemble import allow_open_files
 from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces
+from cachefs.catalog import STORED
 from cachefs.cut import CutPolicy
+from cachefs.database import Database
 from cachefs.disk import RealDisk
 from cloud_tier.clock import Clock
 from vfs.actors import Caller
 from vfs.drive import Drive
 from vfs.ids import ROOT
 from vfs.inodes import Inode
+from vfs.state import open_database
 
 FILE, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 BATCH = 20_000  # files between two commits
+BLOCKS_PER_PACK = 4_000
 ZEROS = bytes(4096)
 WORDS = ("Rechnung", "Angebot", "Vertrag", "Protokoll", "Plan", "Bericht", "Scan", "Foto", "Liste", "Entwurf")
 ENDINGS = (".pdf", ".docx", ".xlsx", ".jpg", ".txt")
@@ -122,3 +127,24 @@ def build(state: Path, work: Callable[[Builder], Awaitable[None]], *, clock: Clo
     if not state.exists():
         trio.run(make_drive, StatePlaces(state), Wishes(give_kit=lambda kit: None))
     trio.run(filled)
+    database = open_database(state)
+    database.begin()
+    _call_sent(database)
+    database.commit()
+    database.rewrite_log()
+    database.close()
+
+
+def _call_sent(database: Database) -> None:
+    first, last = database.row("SELECT coalesce(max(pack), 0) + 1, coalesce(max(pack), 0) FROM packs")
+    database.write("UPDATE blocks SET block_id = randomblob(32) WHERE block_id IS NULL")
+    database.write(
+        f"INSERT INTO catalog SELECT block, {first} + block / {BLOCKS_PER_PACK}, block % {BLOCKS_PER_PACK} * 4124,"
+        " 4124, 0 FROM blocks WHERE block NOT IN (SELECT block FROM catalog)"
+    )
+    database.write(
+        "INSERT INTO packs SELECT pack, randomblob(32), 1, 1, 16 << 20, ?, NULL FROM catalog WHERE pack > ?"
+        " GROUP BY pack",
+        (STORED, last),
+    )
+    database.write("INSERT OR REPLACE INTO counters SELECT 'pack', coalesce(max(pack), 0) FROM packs")

@@ -24,6 +24,7 @@ from appliance.control.protocol import ControlProblem
 
 LISTENS_S = 60.0
 PRUNES_S = 240.0
+SETTLES_S = 120.0
 
 
 class Served:
@@ -52,6 +53,11 @@ class Served:
         except ControlProblem:
             return False
         return True
+
+    def catch_up(self) -> None:
+        """Wait until the store has all of it, the first checkpoint too."""
+        task = self.control.flush()
+        await_true(lambda: self.control.task(task.id).state != "running", SETTLES_S, "a drive that is all sent")
 
     def kill_and_restart(self) -> float:
         """kill -9, and how long until a new core serves."""
