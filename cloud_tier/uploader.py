@@ -35,8 +35,6 @@ from cloud_tier.packer import Lane, Packer
 log = logging.getLogger(__name__)
 
 UPLOADS = {Lane.FRESH: 4, Lane.BULK: 3}  # at once; so bulk never has the line for itself
-FRESH_FOR_S = 60.0
-"""So long after a pack of fresh work, uploads of bulk that begin give way to the next ones."""
 YIELD_S = 1.0
 """How long a piece of bulk waits for fresh work on its way: more slowly, a server would take it for dead."""
 OFFERED_BYTES = 32 << 20  # handed out by the ledger and not encoded yet
@@ -88,8 +86,8 @@ class Uploader:
         self._progress = trio.lowlevel.ParkingLot()
         self._sending = dict.fromkeys(Lane, 0)
         self._sending_bytes = 0
-        self._fresh_until_s = 0.0
         self._fresh_sent = trio.lowlevel.ParkingLot()
+        self._after_fresh = _AfterFresh(lambda: not self._sending[Lane.FRESH], self._fresh_sent)
         self._trouble_since = 0.0
         self._hurries = 0
         self._packs = self._packed_bytes = self._blocks = self._plain_bytes = 0
@@ -216,8 +214,6 @@ class Uploader:
 
     async def _send(self, lane: Lane, pack: Pack, blocks: Sequence[tuple[Unsent, Entry]]) -> None:
         self._sending_bytes += len(pack.body)
-        if lane is Lane.FRESH:
-            self._fresh_until_s = trio.current_time() + FRESH_FOR_S
         try:
             number = await self._ledger.begin(pack.pack_id, pack.generation, self._fence, len(pack.body))
             await self._put(str(PackName(self._fence, pack.pack_id)), pack.body, lane)
@@ -237,10 +233,8 @@ class Uploader:
     async def _put(self, name: str, body: Buffer, lane: Lane) -> None:
         wait = FIRST_WAIT_S
         while True:
-            # A pace costs a visit to the loop for each piece: only where somebody may want the line.
-            gives_way = lane is Lane.BULK and trio.current_time() < self._fresh_until_s
             try:
-                await self._store.put(name, body, pace=self._after_fresh if gives_way else None)
+                await self._store.put(name, body, pace=self._after_fresh if lane is Lane.BULK else None)
             except StoreError as error:
                 if self.trouble is None or str(self.trouble) != str(error):
                     log.warning("%s", error)
@@ -253,13 +247,20 @@ class Uploader:
                 self.trouble = None
                 return
 
-    async def _after_fresh(self, size_bytes: int) -> None:
-        """The pace of bulk: a small pack has the line for itself while it is on its way. With a share of a slow line,
-        people would save more than it takes, and their work would wait as long as the copy does.
-        """
+
+class _AfterFresh:
+    """The pace of bulk: a small pack has the line for itself while it is on its way. With a share of a slow line,
+    people would save more than it takes, and their work would wait as long as the copy does.
+    """
+
+    def __init__(self, is_free: Callable[[], bool], sent: trio.lowlevel.ParkingLot) -> None:
+        self.is_free = is_free
+        self._sent = sent
+
+    async def __call__(self, size_bytes: int) -> None:
         with trio.move_on_after(YIELD_S):
-            while self._sending[Lane.FRESH]:
-                await self._fresh_sent.park()
+            while not self.is_free():
+                await self._sent.park()
 
 
 def _add(writer: PackWriter, blocks: Sequence[tuple[Unsent, Buffer]]) -> None:
