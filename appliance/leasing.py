@@ -5,11 +5,12 @@ so whatever dies in between, the next start goes on with the same claim. `init` 
 before there were leases does so at its next start, quietly.
 
 Looked at are the start, every five minutes while the store answers, and each batch of deletions. Once somebody else
-turns out to have the drive, it is only for reading, at once and for good: nothing is sent or deleted any more, what was
-not sent stays on this machine, and the reason names the new holder. Being unable to look is no reason: a drive works on
-without its store.
+turns out to have the drive, it is only for reading, at once and for good, also after a start without a line (file
+`lease.lost`): nothing is sent or deleted any more, what was not sent stays on this machine, and the reason names the
+new holder. Being unable to look is no reason: a drive works on without its store.
 """
 
+import json
 import logging
 import socket
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from appliance.keys import Keys
 from appliance.places import StatePlaces
 from cachefs.disk import Disk, RealDisk
 from cloud_tier.clock import Clock
-from cloud_tier.errors import CloudError, LeaseError, LeaseHeld, LeaseLost
+from cloud_tier.errors import CloudError, LeaseHeld, LeaseLost
 from cloud_tier.gc import Right
 from cloud_tier.keys import DriveKeys
 from cloud_tier.lease import SETTLE_S, Lease, check, claim, resume
@@ -87,14 +88,27 @@ def read_lease(places: StatePlaces, held: DriveKeys) -> Lease | None:
         return None
 
 
+def _read_lost(places: StatePlaces) -> LeaseLost | None:
+    try:
+        machine, claimed_ns, fence = json.loads(places.lease_lost.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.error("%s cannot be used: %s", places.lease_lost, error)
+        return None
+    return LeaseLost(machine, claimed_ns, fence)
+
+
 class Leasing:
     """The lease of a running drive."""
 
     def __init__(self, places: StatePlaces, keys: Keys, clock: Clock, disk: Disk | None = None) -> None:
-        self.lost: LeaseError | None = None
+        self.lost: LeaseHeld | LeaseLost | None = _read_lost(places)
         """Who has the drive, if it is not this machine."""
         self.is_fenced = trio.Event()
         """Set with `lost`."""
+        if self.lost is not None:
+            self.is_fenced.set()
         self._places = places
         self._keys = keys
         self._clock = clock
@@ -146,6 +160,9 @@ class Leasing:
                 self._is_made = True
             await check(store, held, self._lease)
         except (LeaseHeld, LeaseLost) as error:
+            write_durably(
+                self._disk, self._places.lease_lost, json.dumps([error.machine, error.claimed_ns, error.fence])
+            )
             self.lost = error
             self.is_fenced.set()
             self._told(str(error))

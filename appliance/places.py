@@ -59,6 +59,11 @@ class StatePlaces:
         return self.state / "lease"
 
     @property
+    def lease_lost(self) -> Path:
+        """Who has taken the drive over from this machine, if somebody has: name, time, number of the claim."""
+        return self.state / "lease.lost"
+
+    @property
     def kit_file(self) -> Path:
         """Where the recovery kit is left when nobody watches; to be printed and taken away."""
         return self.state / "recovery-kit.txt"

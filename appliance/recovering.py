@@ -3,9 +3,9 @@
     step                                              died here → what the next `recover` does
     1 store: header, newest key ring; open it         the same
     2 the engine's part (`vfs.recovering`)            begins anew
-    3 the lease, which names the last entry that      takes over from this one
-      came back: from here on the machine that had
-      the drive may only read
+    3 in the middle of it the lease, which names      takes over from this one
+      the last entry that came back: from here on
+      the machine that had the drive may only read
     4 a wrap for this machine, in a ring of the       the store has one more wrap than machines
       store; key file, ring, header, config
     5 `recovered.json`: what was behind               the same
@@ -43,7 +43,7 @@ from cloud_tier.key_file import key_file_text
 from cloud_tier.keyring import KeyRing
 from cloud_tier.keys import DriveKeys
 from cloud_tier.kit import parse_kit
-from cloud_tier.lease import Lease, accepted_of, chain
+from cloud_tier.lease import Lease, accepted_of, survey
 from cloud_tier.object_names import DRIVE
 from cloud_tier.object_store import ObjectStore
 from cloud_tier.ring_store import newest_ring, put_ring
@@ -118,11 +118,17 @@ class _Recovery:
     async def run(self) -> Recovered:
         places, wanted = self._places, self._wanted
         header, ring, keys = await self._unlock()
-        leases = await chain(self._store, keys)
+        leases = await survey(self._store, keys)
         if leases and not wanted.take_over:
             raise StillHeld(leases[-1])
-        for stale in (places.layout, places.lease):
+        for stale in (places.layout, places.lease, places.lease_lost):
             stale.unlink(missing_ok=True)
+        before = leases[-1].fence if leases else None
+
+        async def claim(position: int) -> None:
+            now_ns = self._clock.now_ns()
+            await claim_lease(places, self._store, keys, self._disk, now_ns, take_over=before, accepted=position)
+
         found = await bring_back(
             places.state,
             self._store,
@@ -130,10 +136,9 @@ class _Recovery:
             self._clock.now_ns(),
             until_ns=wanted.until_ns,
             accepted=accepted_of(leases),
+            claim=claim,
             say=wanted.say,
         )
-        now_ns, before = self._clock.now_ns(), leases[-1].fence if leases else None
-        await claim_lease(places, self._store, keys, self._disk, now_ns, take_over=before, accepted=found.position)
         await self._equip(header, ring, keys)
         told = [one._asdict() | {"path": os.fsdecode(one.path)} for one in found.behind]
         report = {"as_of_ns": found.as_of_ns, "left": found.left, "behind": told}

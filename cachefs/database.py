@@ -123,8 +123,16 @@ class Database:
         return database
 
     @classmethod
-    def open(cls, path: Path, *, vfs: str | None = None, migrations: Mapping[int, str] | None = None) -> "Database":
-        """Open an existing database; one of an older version is brought up to date by `migrations`, version by version.
+    def open(
+        cls,
+        path: Path,
+        *,
+        vfs: str | None = None,
+        migrations: Mapping[int, str] | None = None,
+        as_it_is: bool = False,
+    ) -> "Database":
+        """Open an existing database; one of an older version is brought up to date by `migrations`, version by version;
+        later, by `migrate`, if it is opened `as_it_is`.
 
         Raises DatabaseDamaged, WrongVersion, FileNotFoundError, StorageBroken.
         """
@@ -145,7 +153,8 @@ class Database:
                 connection.pragma("journal_mode", "wal")
                 database = cls(path, connection, vfs)
                 database._settle()
-                database._migrate(version, steps)
+                if not as_it_is:
+                    database.migrate(steps)
             except apsw.Error as error:
                 if not is_damage(error):
                     raise StorageBroken(f"{path.name} cannot be read: {error}") from error
@@ -164,7 +173,9 @@ class Database:
         ):
             self.connection.pragma(name, value)
 
-    def _migrate(self, version: int, migrations: Mapping[int, str]) -> None:
+    def migrate(self, migrations: Mapping[int, str]) -> None:
+        """Bring the tables up to date. Blocks on the disk."""
+        version = self.connection.pragma("user_version")
         while version < FORMAT_VERSION:
             version += 1
             log.info("bringing %s from format version %d to %d", self.path.name, version - 1, version)

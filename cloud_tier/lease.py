@@ -17,6 +17,9 @@ look; so such a lease is not `is_certain`, and the drive says so for as long as 
 
 No listing decides but among bids. The next claim is asked for by its number, and that it is not found proves nothing:
 it is asked for again and again, and the store's grace for old packs covers the time between (`cloud_tier.gc`).
+
+A claim that the store has damaged takes nothing over, and keeps nobody out for ever: whoever made it puts it again, and
+whoever takes over with a person's word counts its number as one that somebody had.
 """
 
 import os
@@ -39,7 +42,7 @@ from cloud_tier.errors import (
     UnknownFormat,
 )
 from cloud_tier.keys import DriveKeys
-from cloud_tier.object_names import LeaseBidName, LeaseName, parse_name
+from cloud_tier.object_names import LEASES, LeaseBidName, LeaseName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
 from cloud_tier.proven import get_proven
 from cloud_tier.sealed import HEADER_BYTES, BrokenSeal, Header, Kind, Opener, seal_one
@@ -50,6 +53,8 @@ STALE_BID_S = 3600.0
 """A bid that is older does not count: its claimant has given up."""
 CLAIM_ID_BYTES = 16
 MOST_NAME_BYTES = 255
+
+NO_LIMIT = 2**64 - 1
 
 _CLAIM = struct.Struct("<IQQB16s")  # fence, claimed at (ns since 1970), accepted position, is certain, claim id
 
@@ -78,6 +83,11 @@ class Lease:
         return cls(fence, now_ns, accepted, is_certain, claim_id, shown, bytes(sealed.body))
 
     @classmethod
+    def unreadable(cls, fence: int) -> "Lease":
+        """What stands for a claim that is there and says nothing any more."""
+        return cls(fence, 0, NO_LIMIT, False, b"", "whose claim cannot be read", b"")
+
+    @classmethod
     def decode(cls, keys: DriveKeys, body: bytes) -> "Lease":
         """Raises LeaseDamaged, WrongDrive, WrongKey."""
         try:
@@ -94,21 +104,39 @@ class Lease:
 
 async def current(store: ObjectStore, keys: DriveKeys, after: int = 0) -> Lease | None:
     """The newest claim behind number `after`; None when there is none. Raises LeaseDamaged, WrongKey, StoreError."""
-    claims = await chain(store, keys, after)
-    return claims[-1] if claims else None
+    newest = None
+    while (found := await _read(store, keys, after + 1)) is not None:
+        newest, after = found, found.fence
+    return newest
 
 
-async def chain(store: ObjectStore, keys: DriveKeys, after: int = 0) -> list[Lease]:
-    """All claims behind number `after`, the first first. Raises LeaseDamaged, WrongKey, StoreError."""
+async def survey(store: ObjectStore, keys: DriveKeys) -> list[Lease]:
+    """All claims that there are, the first first, for who takes over: those behind a lost one as well, and for each
+    that nobody can read `Lease.unreadable`. Raises WrongKey, StoreError.
+    """
+    names = [parse_name(info.name) async for info in list_objects(store, LEASES)]
+    listed = sorted(name.fence for name in names if isinstance(name, LeaseName))
     claims: list[Lease] = []
-    while (found := await _read(store, keys, after + len(claims) + 1)) is not None:
-        claims.append(found)
+    fence: int | None = 1
+    while fence is not None:
+        found = await _read_or_not(store, keys, fence)
+        if found is not None:
+            claims.append(found)
+        # One that is not listed may be there all the same; behind one that is not there only a listing leads on.
+        fence = fence + 1 if found is not None else next((one for one in listed if one > fence), None)
     return claims
+
+
+async def _read_or_not(store: ObjectStore, keys: DriveKeys, fence: int) -> Lease | None:
+    try:
+        return await _read(store, keys, fence)
+    except LeaseDamaged:
+        return Lease.unreadable(fence)
 
 
 def accepted_of(leases: Sequence[Lease]) -> dict[int, int]:
     """By fence, but for the newest: the last log position that whoever took over has accepted; the rest is ignored."""
-    return {before.fence: after.accepted for before, after in pairwise(leases)}
+    return {before.fence: after.accepted for before, after in pairwise(leases) if after.fence == before.fence + 1}
 
 
 async def claim(
@@ -128,7 +156,10 @@ async def claim(
     `keep` makes the claim durable on this machine; whoever has kept one calls `resume` instead. Raises LeaseHeld,
     LeaseDamaged, StoreError.
     """
-    newest = await current(store, keys)
+    if take_over is None:
+        newest = await current(store, keys)
+    else:
+        newest = next(reversed(await survey(store, keys)), None)
     if newest is not None and take_over != newest.fence:
         raise _held(newest)
     fence = 1 if newest is None else newest.fence + 1
@@ -199,11 +230,23 @@ async def _read(store: ObjectStore, keys: DriveKeys, fence: int) -> Lease | None
 
 
 async def _is_free(store: ObjectStore, keys: DriveKeys, lease: Lease) -> bool:
-    """Whether nobody has the number; False when it is this very claim. Raises LeaseHeld."""
-    found = await _read(store, keys, lease.fence)
+    """Whether nobody has the number; False when it is this very claim, made whole if need be. Raises LeaseHeld."""
+    try:
+        found = await _read(store, keys, lease.fence)
+    except LeaseDamaged:
+        name = str(LeaseName(lease.fence))
+        if not _resembles(await store.get(name), lease.body):
+            raise
+        await store.put(name, lease.body)
+        found = await _read(store, keys, lease.fence)
     if found is not None and found.claim_id != lease.claim_id:
         raise _held(found)
     return found is None
+
+
+def _resembles(body: bytes, ours: bytes) -> bool:
+    """Whether it once was these bytes. Two claims have one byte in 256 in common."""
+    return 2 * sum(map(int.__eq__, body, ours)) > len(ours)
 
 
 async def _create(store: ObjectStore, keys: DriveKeys, lease: Lease) -> None:

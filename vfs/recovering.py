@@ -2,18 +2,22 @@
 
     step                                              died here → what the next one does
     1 a checkpoint's database, into `drive.db.new`    begins anew
-    2 the log behind it, run                          begins anew
-    3 packs that the log does not know, adopted       begins anew
-    4 the machine that was, forgotten; files that     begins anew
+    2 the log behind it, run on tables as they were    begins anew
+      when it was written; then those of today made
+    3 the claim: `claim` is called with the last      begins anew, and takes over from this one
+      position that counts, so that what an older
+      holder sends from now on does not
+    4 packs that the log does not know, adopted       begins anew
+    5 the machine that was, forgotten; files that     begins anew
       were behind, put back
-    5 `drive.db.new` becomes `drive.db`               begins anew, until the appliance says that there is a drive
+    6 `drive.db.new` becomes `drive.db`               begins anew, until the appliance says that there is a drive
 
-Nothing in the store is changed. Which checkpoint: the newest that opens and is whole; a damaged one costs nothing but
-the longer log behind the one before.
+Nothing else in the store is changed. Which checkpoint: the newest that opens and is whole; a damaged one costs nothing
+but the longer log behind the one before.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +41,8 @@ from vfs.recovered import Behind, forget_machine, put_back
 from vfs.state import DATABASE, make_folders, migrations
 
 log = logging.getLogger(__name__)
+
+MOST_LOOKS = 5  # at a log that grows while it is read
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class _Reached(NamedTuple):
     left: str | None
 
 
+async def _no_claim(position: int) -> None:
+    pass
+
+
 async def bring_back(
     state: Path,
     store: ObjectStore,
@@ -72,14 +82,15 @@ async def bring_back(
     *,
     until_ns: int | None = None,
     accepted: Mapping[int, int] = MappingProxyType({}),
+    claim: Callable[[int], Awaitable[None]] = _no_claim,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Recovered:
     """Make the drive in `state`, a folder without one, as the store has it; the newest state not younger than
     `until_ns`. `accepted`: see `cloud_tier.lease.accepted_of`. `say` hears, in a few words, what is being done.
 
-    Raises NothingToRecover, StoreError, CacheError, OSError.
+    Raises NothingToRecover, StoreError, CacheError, OSError, and what `claim` raises.
     """
-    return await _Recovery(state, store, keys, now_ns, until_ns, accepted, say).run()
+    return await _Recovery(state, store, keys, now_ns, until_ns, accepted, claim, say).run()
 
 
 class _Recovery:
@@ -91,6 +102,7 @@ class _Recovery:
         now_ns: int,
         until_ns: int | None,
         accepted: Mapping[int, int],
+        claim: Callable[[int], Awaitable[None]],
         say: Callable[[str], None],
     ) -> None:
         self._state = state
@@ -99,16 +111,22 @@ class _Recovery:
         self._now_ns = now_ns
         self._until_ns = until_ns
         self._accepted = accepted
+        self._claim = claim
         self._say = say
         self._new = state / (DATABASE + ".new")
         self._used = ""
         """The checkpoint whose database it is."""
+        self._follower: Follower | None = None
+        """At the end of the log; None when something of it was left out on purpose, or cannot be run."""
 
     async def run(self) -> Recovered:
         for leftover in self._state.glob(DATABASE + "*"):
             leftover.unlink()
         database, reached = await self._bring_rows()
         try:
+            await trio.to_thread.run_sync(database.migrate, migrations())
+            await self._claim(reached.position)
+            reached = await self._tell_of_late(reached)
             self._say("looking for packs that the log does not know")
             adopted = await adopt_packs(database, self._store, self._keys)
             found = await trio.to_thread.run_sync(self._settle, database, reached, adopted)
@@ -152,25 +170,45 @@ class _Recovery:
             await fetch_database(self._store, self._keys, manifest, file, report)
 
     async def _follow(self, manifest: Manifest, last: int) -> tuple[Database, _Reached]:
-        database = Database.open(self._new, migrations=migrations())
+        database = Database.open(self._new, migrations=migrations(), as_it_is=True)
         follower = Follower(self._store, self._keys, manifest)
         reached = _Reached(manifest.position, manifest.made_ns, None)
         try:
-            async with aclosing(follower.entries()) as batches:
-                async for batch in batches:
-                    for entry in batch:
-                        is_late = self._until_ns is not None and entry.made_ns > self._until_ns
-                        if is_late or entry.position > last:
-                            return database, reached
-                        await trio.to_thread.run_sync(run_entry, database, entry)
-                        reached = _Reached(entry.position, entry.made_ns, None)
-                    self._say(f"changes until {_when(reached.made_ns)}")
+            for _ in range(MOST_LOOKS):  # whoever has the drive may still be sending
+                before = reached.position
+                async with aclosing(follower.entries()) as batches:
+                    async for batch in batches:
+                        for entry in batch:
+                            is_late = self._until_ns is not None and entry.made_ns > self._until_ns
+                            if is_late or entry.position > last:
+                                return database, reached
+                            await trio.to_thread.run_sync(run_entry, database, entry)
+                            reached = _Reached(entry.position, entry.made_ns, None)
+                        self._say(f"changes until {_when(reached.made_ns)}")
+                if reached.position == before:
+                    break
         except LogDamaged as error:
             return database, reached._replace(left=f"the log in the store ends at entry {reached.position}: {error}")
         except BaseException:
             database.close()
             raise
+        self._follower = follower
         return database, reached._replace(left=follower.left)
+
+    async def _tell_of_late(self, reached: _Reached) -> _Reached:
+        """What the machine before has sent between the last look at its log and the claim is left out: say so."""
+        if self._follower is None:
+            return reached
+        late = 0
+        async with aclosing(self._follower.entries()) as batches:
+            async for batch in batches:
+                late += len(batch)
+        if not late:
+            return reached
+        return reached._replace(
+            left=f"the machine that had the drive was still at work: {late} entries of its log, until "
+            f"{_when(self._follower.made_ns)}, came too late and do not count"
+        )
 
     def _settle(self, database: Database, reached: _Reached, adopted: int) -> Recovered:
         database.begin()

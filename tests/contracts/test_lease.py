@@ -8,7 +8,7 @@ from contracts.subjects import Subject
 from kit.drive_keys import drive_keys
 
 from cloud_tier.errors import LeaseDamaged, LeaseHeld, LeaseLost
-from cloud_tier.lease import Lease, check, claim, current, resume
+from cloud_tier.lease import Lease, accepted_of, check, claim, current, resume, survey
 from cloud_tier.object_names import LeaseName
 
 KEYS = drive_keys()
@@ -96,6 +96,28 @@ async def test_what_no_holder_of_the_keys_wrote_takes_nothing_over(subject: Subj
         await subject.store.put(str(LeaseName(2)), forged)
         with pytest.raises(LeaseDamaged):
             await check(subject.store, KEYS, lease)
+
+
+async def test_a_damaged_claim_is_made_whole_by_its_owner_and_holds_up_no_takeover(subject: Subject) -> None:
+    first = await claimed(subject, "a")
+    second = await claimed(subject, "b", take_over=1)
+    name = str(LeaseName(2))
+    await subject.store.put(name, second.body[:-5] + bytes(5))
+    assert [one.fence for one in await survey(subject.store, KEYS)] == [1, 2]
+    assert accepted_of(await survey(subject.store, KEYS))[1] > 1 << 60, "nobody knows what was accepted: all of it"
+    with pytest.raises(LeaseDamaged):
+        await resume(subject.store, KEYS, Lease.make(KEYS, 2, "c", NOW_NS), NOW_NS, settle_s=SETTLE_S)
+    assert await resume(subject.store, KEYS, second, NOW_NS, settle_s=SETTLE_S) == second
+    assert await subject.store.get(name) == second.body
+    await subject.store.put(name, second.body[:40])
+    third = await claimed(subject, "c", take_over=2)
+    assert third.fence == 3
+    await subject.store.delete([name])
+    fourth = await claimed(subject, "d", take_over=3)
+    assert fourth.fence == 4
+    assert [one.fence for one in await survey(subject.store, KEYS)] == [1, 3, 4]
+    with pytest.raises(LeaseHeld):
+        await claimed(subject, "e", take_over=first.fence)
 
 
 async def test_no_name_of_a_machine_can_be_read_in_the_store(subject: Subject) -> None:
