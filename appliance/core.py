@@ -30,9 +30,9 @@ from appliance.memory import keep_freed_memory
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
-from appliance.smb.files import SmbFiles, clear_away
+from appliance.smb.files import clear_away
 from appliance.smb.namespace import end_inhabitants
-from appliance.smb.sharing import Sharing, machine_sid
+from appliance.smb.teller import SmbTeller
 from appliance.store_link import StoreLink, store_url
 from cachefs.errors import RowsDamaged, StorageBroken
 from cachefs.tier import Cloud
@@ -125,8 +125,7 @@ async def _serve(
             await nursery.start(mount.flusher.run)
             set_read_ahead(mount.path, READ_AHEAD_KIB)
             if config.smb.enabled and os.geteuid() == 0:
-                files = SmbFiles(places, mount.path, config.smb, machine_sid(link.keys.held.drive_id))
-                await trio.to_thread.run_sync(files.make, Sharing())
+                await nursery.start(SmbTeller(mount, places, config.smb, link.keys.held.drive_id).run)
             service = CoreService(mount, link)
             await nursery.start(service.run)
             await nursery.start(partial(serve_control, service, places.control_socket, core_uid=os.geteuid()))

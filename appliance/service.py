@@ -178,8 +178,9 @@ class CoreService:
         kind, uid, device = self._drive.actors.describe(actor_id)
         if uid < 0:
             return kind
+        user = self._drive.people.by_uid(uid)
         try:
-            name = pwd.getpwuid(uid).pw_name
+            name = user.name if user is not None else pwd.getpwuid(uid).pw_name
         except KeyError:
             name = str(uid)
         return f"{name} ({device or kind})"

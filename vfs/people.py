@@ -29,7 +29,7 @@ _RESERVED = """
 root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody nogroup adm tty disk
 dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev staff users input sgx kvm
 render crontab ssh sshd messagebus systemd-network systemd-journal systemd-timesync systemd-resolve sambashare
-winbindd_priv hybrid-drive administrator administrators guest guests everyone system homes global printers
+winbindd_priv hybrid-drive administrator administrators guest guests everyone system home homes global printers
 """
 RESERVED = frozenset(_RESERVED.split())
 """Names of Debian's own users and groups, and words that Windows and Samba keep for themselves."""
