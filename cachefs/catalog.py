@@ -108,20 +108,18 @@ class Catalog:
         """Blocks that were not handed out yet; some may have died."""
         return sum(map(len, self._queues.values()))
 
-    def take(self, most_bytes: int) -> list[Unsent]:
-        """Some blocks to be sent next, fresh work first; each is handed out once."""
+    def take(self, lane: Lane, most_bytes: int) -> list[Unsent]:
+        """Some blocks of a lane to be sent next; each is handed out once."""
         taken: list[Unsent] = []
-        size = 0
-        for lane in Lane:
-            queue = self._queues[lane]
-            while queue and size < most_bytes and len(taken) < STEP_BLOCKS:
-                number = queue.popleft()
-                if number not in self._unsent:
-                    continue
-                block = self._blocks.get(number)
-                assert block.block_id is not None
-                taken.append(Unsent(number, BlockId(block.block_id), block.length, lane))
-                size += block.length
+        size, queue = 0, self._queues[lane]
+        while queue and size < most_bytes and len(taken) < STEP_BLOCKS:
+            number = queue.popleft()
+            if number not in self._unsent:
+                continue
+            block = self._blocks.get(number)
+            assert block.block_id is not None
+            taken.append(Unsent(number, BlockId(block.block_id), block.length, lane))
+            size += block.length
         return taken
 
     def give_back(self, unsent: Sequence[Unsent]) -> None:

@@ -47,8 +47,8 @@ class Ledger(Protocol):
         """Whether the block still waits, or is on its way."""
         ...
 
-    def take(self, most_bytes: int) -> list[Unsent]:
-        """Hand out blocks to be sent next, each once, fresh work first; empty when none waits."""
+    def take(self, lane: Lane, most_bytes: int) -> list[Unsent]:
+        """Hand out blocks of a lane, to be sent next, each once; empty when none waits or none is wanted."""
         ...
 
     def give_back(self, unsent: Sequence[Unsent]) -> None:

@@ -55,13 +55,13 @@ class Packer(Generic[T]):
         self._fresh_turns = 0  # bytes of fresh work since bulk had a turn
         self._since_s: dict[Lane, float] = {}
         self._sizes = dict.fromkeys(Lane, 0)
-        self.waiting_bytes = 0
+        self.waiting_bytes = dict.fromkeys(Lane, 0)
         """Of all blocks that were offered and not taken."""
 
     def offer(self, lane: Lane, item: T, size_bytes: int) -> None:
         """One more block is ready."""
         self._queues[lane].append(Turn(lane, item, size_bytes))
-        self.waiting_bytes += size_bytes
+        self.waiting_bytes[lane] += size_bytes
 
     def next(self) -> Turn[T] | None:
         """The block whose turn it is, taken out of its queue; None when nothing waits."""
@@ -72,7 +72,7 @@ class Packer(Generic[T]):
         if not self._queues[lane]:
             return None
         turn = self._queues[lane].popleft()
-        self.waiting_bytes -= turn.size_bytes
+        self.waiting_bytes[lane] -= turn.size_bytes
         self._fresh_turns = self._fresh_turns + turn.size_bytes if lane is Lane.FRESH else 0
         return turn
 

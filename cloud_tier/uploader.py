@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 UPLOADS = {Lane.FRESH: 4, Lane.BULK: 3}  # at once; so bulk never has the line for itself
 YIELD_S = 1.0
 """How long a piece of bulk waits for fresh work on its way: more slowly, a server would take it for dead."""
-OFFERED_BYTES = 32 << 20  # handed out by the ledger and not encoded yet
+OFFERED_BYTES = 32 << 20  # of a lane, handed out by the ledger and not encoded yet
 TURN_BYTES, TURN_BLOCKS = 1 << 20, 64  # encoded in one visit to a thread
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 15.0  # between attempts for a pack; work goes on soon after a trouble
 
@@ -133,9 +133,9 @@ class Uploader:
         async with trio.open_nursery() as nursery:
             while True:
                 self._wanted = trio.Event()
-                if self._packer.waiting_bytes < OFFERED_BYTES:
-                    for one in self._ledger.take(OFFERED_BYTES - self._packer.waiting_bytes):
-                        self._packer.offer(one.lane, one, one.size_bytes)
+                for lane in Lane:  # each by itself: what waits of a copy keeps nothing fresh from being known
+                    for one in self._ledger.take(lane, OFFERED_BYTES - self._packer.waiting_bytes[lane]):
+                        self._packer.offer(lane, one, one.size_bytes)
                 began = trio.current_time()
                 is_busy = await self._encode_some()
                 await give_way(trio.current_time() - began)

@@ -1,6 +1,7 @@
 """Small work is not kept waiting by a copy that fills a slow line."""
 
 import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -45,13 +46,13 @@ class Waiting:
         self.took_s: dict[Lane, list[float]] = {lane: [] for lane in Lane}
         self._bytes: dict[int, bytes] = {}
         self._offered_s: dict[int, float] = {}
-        self._queue: list[Unsent] = []
+        self._queues: dict[Lane, deque[Unsent]] = {lane: deque() for lane in Lane}
 
     def offer(self, lane: Lane, size_bytes: int) -> None:
         number = len(self._bytes) + 1
         data = random.Random(number).randbytes(size_bytes)
         self._bytes[number], self._offered_s[number] = data, trio.current_time()
-        self._queue.append(Unsent(number, block_id(KEYS.block_key, data), size_bytes, lane))
+        self._queues[lane].append(Unsent(number, block_id(KEYS.block_key, data), size_bytes, lane))
 
     @property
     def unsent_bytes(self) -> int:
@@ -63,8 +64,10 @@ class Waiting:
     def is_unsent(self, block: int) -> bool:
         return block in self._offered_s
 
-    def take(self, most_bytes: int) -> list[Unsent]:
-        taken, self._queue = sorted(self._queue, key=lambda one: one.lane.value), []
+    def take(self, lane: Lane, most_bytes: int) -> list[Unsent]:
+        taken: list[Unsent] = []
+        while self._queues[lane] and sum(one.size_bytes for one in taken) < most_bytes:
+            taken.append(self._queues[lane].popleft())
         return taken
 
     def give_back(self, unsent: Sequence[Unsent]) -> None:
@@ -94,7 +97,7 @@ async def test_small_work_has_the_line_for_itself_and_the_copy_goes_on(autojump_
             ledger.offer(Lane.FRESH, 1000)
             uploader.wake()
             await trio.sleep(10)
-            for _ in range(48):
+            for _ in range(112):  # more than the uploader takes at once
                 ledger.offer(Lane.BULK, MIB)
             for _ in range(25):  # a quarter of the line
                 ledger.offer(Lane.FRESH, MIB)

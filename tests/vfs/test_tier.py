@@ -22,6 +22,7 @@ from cloud_tier.ledger import Unsent
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_names import PACKS
 from cloud_tier.object_store import Buffer, Pace
+from cloud_tier.packer import Lane
 from vfs.check import check
 from vfs.errors import NoSpace, OutOfReach
 from vfs.seal_pass import Names
@@ -425,8 +426,8 @@ async def test_a_block_that_is_not_what_its_id_says_holds_up_no_other(
     catalog, taken = built.drive.cache.catalog, list[int]()
     take = catalog.take
 
-    def as_a_memory_error_would(most_bytes: int) -> list[Unsent]:
-        found = take(most_bytes)
+    def as_a_memory_error_would(lane: Lane, most_bytes: int) -> list[Unsent]:
+        found = take(lane, most_bytes)
         taken.extend(one.block for one in found)
         return [one._replace(block_id=BlockId(bytes(32))) if one.block == taken[0] else one for one in found]
 
