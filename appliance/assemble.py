@@ -17,7 +17,7 @@ from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, State
 from cachefs.cut import CutPolicy
 from cachefs.database import Database
 from cachefs.disk import Disk
-from cachefs.errors import BytesDamaged, DatabaseDamaged, RowsDamaged, StorageBroken, WrongVersion
+from cachefs.errors import BytesDamaged, DatabaseDamaged, NoRoomToUpgrade, RowsDamaged, StorageBroken, WrongVersion
 from cachefs.scrub import Scrub
 from cachefs.sums import PAGE_BYTES
 from cachefs.tier import Cloud
@@ -89,6 +89,8 @@ def _told(state: Path) -> Iterator[None]:
         raise StateMissing(state) from error
     except WrongVersion as error:
         raise OtherVersion(state, error.found, error.known) from error
+    except NoRoomToUpgrade as error:
+        raise DiskFull(state, error.free_bytes, error.needed_bytes) from error
     except (DatabaseDamaged, RowsDamaged) as error:
         raise Damaged(str(error)) from error
     except (StorageBroken, OSError) as error:

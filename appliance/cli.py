@@ -23,6 +23,7 @@ from appliance.commands.doctor import doctor
 from appliance.commands.flush import flush
 from appliance.commands.fsck import fsck
 from appliance.commands.init import init
+from appliance.commands.install import install, uninstall
 from appliance.commands.jobs import jobs
 from appliance.commands.mount import mount
 from appliance.commands.options import places_of
@@ -47,7 +48,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (init, recover, serve, mount, status, flush, versions, restore, jobs, fsck, scrub, doctor):
+for command in (
+    init,
+    recover,
+    serve,
+    mount,
+    status,
+    flush,
+    versions,
+    restore,
+    jobs,
+    fsck,
+    scrub,
+    doctor,
+    install,
+    uninstall,
+):
     app.command()(command)
 app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")

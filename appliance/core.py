@@ -26,7 +26,7 @@ from appliance.errors import NoFuse
 from appliance.exit_codes import ExitCode
 from appliance.keys import Keys
 from appliance.leasing import Leasing
-from appliance.memory import keep_freed_memory
+from appliance.memory import give_back_freed_memory, keep_freed_memory
 from appliance.mounts import set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
@@ -69,9 +69,11 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
             is_fenced=leasing.is_fenced,
             margins=config.store.margins,
         )
+        keep_freed_memory()
         drive = await open_drive(places.state, config, keys.names, cloud)
         favour_loop()
-        keep_freed_memory()
+        if drive.mirror is not None:
+            drive.mirror.checkpointing.made = give_back_freed_memory
         try:
             await link.look()
             async with mounted(drive, path, is_polling=config.mount.polling) as mount:

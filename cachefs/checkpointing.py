@@ -27,7 +27,8 @@ from typing import TypeVar
 import apsw
 import trio
 
-from cachefs.database import APPLICATION_ID, CHECKSUM_BYTES, FORMAT_VERSION, PAGE_BYTES, Database
+from cachefs.database import FORMAT_VERSION, Database
+from cachefs.database_copy import copy_database
 from cachefs.disk import Disk
 from cachefs.outbox import Outbox
 from cloud_tier.checkpoint import (
@@ -69,7 +70,6 @@ OLD_S = 24 * 3600.0
 AGAIN_S = 15.0
 LOOK_S = 10.0
 PUTS, GETS = 3, 3  # so often a store may lie about one object
-COPY_PAGES = 2000
 
 
 def remember(state: Path, name: str) -> None:
@@ -114,6 +114,8 @@ class Checkpointing:
         """Awaited before each batch of deletes; raises CloudError when this machine may not delete."""
         self.log_bytes: Callable[[], int] = lambda: 0
         """Bytes of log that were sent since the start."""
+        self.made: Callable[[], object] = lambda: None
+        """Called in a thread when one was made, which is rare and large work."""
         self.trouble: CloudError | None = None
         self._store = store
         self._keys = keys
@@ -214,6 +216,7 @@ class Checkpointing:
             await self._clean()
         except StoreError as error:  # it stays until the next one
             log.info("what older checkpoints needed could not be removed: %s", error)
+        await trio.to_thread.run_sync(self.made)
         return manifest
 
     async def _digest_at(self, position: int) -> bytes:
@@ -231,17 +234,8 @@ class Checkpointing:
         """Copy what the last cut committed, leave out what is of this machine, and say which cut it was."""
         for leftover in self._copy.parent.glob(self._copy.name + "*"):
             leftover.unlink()
-        with closing(self._database.reader()) as source, closing(apsw.Connection(str(self._copy))) as copy:
-            # A page from the write-ahead log has no checksum yet; it gets one here, but only in a file whose first page
-            # is known to ask for it, and backup writes that one last.
-            copy.reserve_bytes(None, CHECKSUM_BYTES)
-            copy.pragma("page_size", PAGE_BYTES)
-            copy.pragma("application_id", APPLICATION_ID)
-            with source:  # one moment, however long it takes
-                position: int = source.execute("SELECT value FROM local_counters WHERE name = 'cut'").get
-                with copy.backup("main", source, "main") as copying:
-                    while not copying.done:
-                        copying.step(COPY_PAGES)
+        position = copy_database(self._database, self._copy)
+        with closing(apsw.Connection(str(self._copy))) as copy:
             copy.pragma("journal_mode", "off")
             copy.pragma("synchronous", "off")
             copy.pragma("secure_delete", True)  # what is left out shall not travel in free pages

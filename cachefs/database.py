@@ -173,9 +173,15 @@ class Database:
         ):
             self.connection.pragma(name, value)
 
+    @property
+    def version(self) -> int:
+        """The format of its tables."""
+        found: int = self.connection.pragma("user_version")
+        return found
+
     def migrate(self, migrations: Mapping[int, str]) -> None:
         """Bring the tables up to date. Blocks on the disk."""
-        version = self.connection.pragma("user_version")
+        version = self.version
         while version < FORMAT_VERSION:
             version += 1
             log.info("bringing %s from format version %d to %d", self.path.name, version - 1, version)

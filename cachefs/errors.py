@@ -25,6 +25,14 @@ class StorageFull(CacheError):
     """The local disk or the budget has no room."""
 
 
+class NoRoomToUpgrade(StorageFull):
+    """There is no room for the copy that is kept before the tables are brought to another format."""
+
+    def __init__(self, free_bytes: int, needed_bytes: int) -> None:
+        super().__init__(f"{needed_bytes} bytes are needed for a copy of the database, and {free_bytes} are free")
+        self.free_bytes, self.needed_bytes = free_bytes, needed_bytes
+
+
 class StorageBroken(CacheError):
     """An I/O failed in a way after which memory and disk may disagree; the core ends and starts again from the last
     cut.

@@ -4,6 +4,7 @@
     segments/NNNNNNNNNN.seg                 bytes
     intents/N.log                           what happened since cut N
     outbox/N.log, outbox/N.sent             what cut N changed, for the store
+    before-format-N/                        rows and intents as they were before the tables became those of format N
 
 The rest of the directory is the appliance's, and so is the lock that lets one process in.
 """
@@ -13,12 +14,13 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from cachefs.database import Database
+from cachefs.database import FORMAT_VERSION, Database
 from cachefs.disk import Disk, RealDisk
 from cachefs.outbox import LOCAL_TABLES as CACHE_TABLES
 from cloud_tier.clock import Clock
 from vfs.ids import ATTIC, FIRST_FILE, ROOT, WORKSHOP
 from vfs.names import SNAPSHOTS, fold
+from vfs.upgrading import keep_before_upgrade
 
 DATABASE = "drive.db"
 LOCAL_TABLES = CACHE_TABLES | {"pins"}
@@ -44,11 +46,20 @@ def migrations() -> dict[int, str]:
 
 
 def open_database(state: Path, vfs: str | None = None) -> Database:
-    """The database of a drive, brought up to date.
+    """The database of a drive, brought up to date; what it was before is kept (`keep_before_upgrade`).
 
-    Raises FileNotFoundError, DatabaseDamaged, WrongVersion, StorageBroken.
+    Raises FileNotFoundError, DatabaseDamaged, WrongVersion, NoRoomToUpgrade, StorageBroken, OSError.
     """
-    return Database.open(state / DATABASE, vfs=vfs, migrations=migrations())
+    steps = migrations()
+    database = Database.open(state / DATABASE, vfs=vfs, migrations=steps, as_it_is=True)
+    try:
+        if database.version < FORMAT_VERSION:
+            keep_before_upgrade(database, state)
+            database.migrate(steps)
+    except BaseException:
+        database.leave()
+        raise
+    return database
 
 
 def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None = None, vfs: str | None = None) -> None:

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +99,7 @@ def _supervise(places: StatePlaces, place: Path, config: Config, opening: list[s
     import trio
 
     from appliance.door_book import DoorBook
+    from appliance.notify import Notify
     from appliance.smb.door import smb_door
     from appliance.supervisor import Child, ChildRefused, Patience, keep_alive
     from cloud_tier.clock import SystemClock
@@ -116,6 +116,11 @@ def _supervise(places: StatePlaces, place: Path, config: Config, opening: list[s
 
     book = DoorBook(places.doors, SystemClock())
     door = smb_door(places, config.smb, book)
+    notify = Notify()
+
+    def on_serving(starts: int) -> None:
+        notify.ready(f"The drive serves at {place}." if starts == 1 else f"The drive is back at {place}.")
+        _say_serving(places, place, json, starts)
 
     async def until_told() -> int:
         # Under nohup SIGHUP is ignored, and stays so.
@@ -127,11 +132,13 @@ def _supervise(places: StatePlaces, place: Path, config: Config, opening: list[s
                 async def stop_when_told() -> None:
                     async for number in signals:
                         log.info("told to stop by %s", signal.Signals(number).name)
+                        notify.stopping()
                         nursery.cancel_scope.cancel()
 
                 nursery.start_soon(stop_when_told)
+                nursery.start_soon(notify.keep_watch)
                 try:
-                    await keep_alive(core, Patience(), partial(_say_serving, places, place, json), door)
+                    await keep_alive(core, Patience(), on_serving, door)
                 except ChildRefused as refused:
                     nursery.cancel_scope.cancel()
                     return refused.code

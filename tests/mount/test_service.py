@@ -1,0 +1,41 @@
+"""A served drive as the service manager sees it: ready once it serves, watched, and told when it stops."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from kit.mounted import MountedDrive, await_true
+
+WATCH_S = 0.6
+
+
+def test_the_service_manager_hears_of_a_start_a_return_and_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, told = str(tmp_path / "notify"), list[str]()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+
+        def has_heard(what: str, times: int = 1) -> bool:
+            try:
+                while True:
+                    told.append(manager.recv(4096).decode())
+            except BlockingIOError:
+                return sum(what in one for one in told) >= times
+
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        monkeypatch.setenv("WATCHDOG_USEC", str(int(WATCH_S * 1e6)))
+        drive = MountedDrive.make(supervised=True)
+        try:
+            await_true(lambda: has_heard("READY=1"), 30, "READY=1")
+            assert os.path.ismount(drive.mount), "ready means that files can be saved"
+            await_true(lambda: has_heard("WATCHDOG=1", 3), 30, "a watch that is kept")
+            os.kill(drive.core_pid(), signal.SIGKILL)
+            await_true(lambda: has_heard("The drive is back"), 30, "a status when the core is back")
+            drive.stop()
+            assert has_heard("STOPPING=1")
+        finally:
+            drive.clear_away()
