@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from appliance.commands import cache, keys, snapshot
+from appliance.commands import cache, group, keys, share, snapshot, user
 from appliance.commands.doctor import doctor
 from appliance.commands.flush import flush
 from appliance.commands.fsck import fsck
@@ -69,6 +69,9 @@ app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(cache.app, name="cache")
 app.add_typer(keys.app, name="keys")
+app.add_typer(user.app, name="user")
+app.add_typer(group.app, name="group")
+app.add_typer(share.app, name="share")
 
 
 def main() -> None:

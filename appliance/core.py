@@ -19,7 +19,9 @@ from pathlib import Path
 
 import trio
 
+from appliance import extrausers
 from appliance.assemble import open_drive
+from appliance.audit import Audit
 from appliance.config import Config
 from appliance.control.server import serve_control
 from appliance.errors import NoFuse
@@ -82,6 +84,7 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
             raise NoFuse(f"the kernel refused the mount ({error})") from error
         finally:
             clear_away(places)
+            extrausers.clear_away(places.extra_users)
             places.doors.unlink(missing_ok=True)  # a killed `serve` could not; a living one writes it anew
             await drive.close()
             await link.aclose()
@@ -130,7 +133,9 @@ async def _serve(
                 await nursery.start(SmbTeller(mount, places, config.smb, link.keys.held.drive_id).run)
             service = CoreService(mount, link)
             await nursery.start(service.run)
-            await nursery.start(partial(serve_control, service, places.control_socket, core_uid=os.geteuid()))
+            audit = Audit(places.audit_log, mount.drive.clock, service.people.name_of)
+            control = partial(serve_control, service, places.control_socket, core_uid=os.geteuid(), tell=audit.write)
+            await nursery.start(control)
             log.info("mounted at %s", mount.path)
     except* RowsDamaged as group:
         log.error(

@@ -132,6 +132,11 @@ class StatePlaces:
         return self.log / "command.log"
 
     @property
+    def audit_log(self) -> Path:
+        """JSON lines: who changed what through the control interface; see `appliance.audit`."""
+        return self.log / "audit.log"
+
+    @property
     def last_mount(self) -> Path:
         """Text: where this drive was mounted last, so that `doctor` can look there when the core is dead."""
         return self.state / "last-mount"

@@ -36,6 +36,8 @@ from appliance.control.protocol import (
 from appliance.door_book import read_doors
 from appliance.key_verbs import KeyVerbs
 from appliance.loop_watch import LoopWatch
+from appliance.own_verbs import OwnVerbs
+from appliance.people_verbs import PeopleVerbs
 from appliance.places import StatePlaces
 from appliance.sessions import Sessions
 from appliance.store_check import scrub_store
@@ -43,6 +45,7 @@ from appliance.store_link import StoreLink
 from appliance.when import Unresolved, resolve_when
 from vfs import diff, errors, jobs, restore, snapshots, versions
 from vfs.actors import Caller
+from vfs.area_folders import AreaFolders
 from vfs.fuse.mount import Mount
 
 log = logging.getLogger(__name__)
@@ -66,11 +69,15 @@ class CoreService:
         self._link = link
         self.sessions = Sessions(mount.drive.actors)
         self.cloud = CloudVerbs(mount, link, lambda: instant(mount.drive.clock.now_ns()))
+        places = StatePlaces(mount.drive.state)
+        folders = AreaFolders(mount.drive, mount.changed, mount.invalidations.inode)
+        self.people = PeopleVerbs(mount.drive, folders, places.extra_users, mount.path, is_root=os.geteuid() == 0)
+        self.own = OwnVerbs(self, mount.drive)
         self.keys = KeyVerbs(link.keys, link.store, link.url, mount.drive.clock)
         self._drive = mount.drive
         self._started = instant(mount.drive.clock.now_ns())
         self._watch = LoopWatch()
-        self._restores = restore.Restores(mount.drive, mount.collect, mount.changed)
+        self._restores = restore.Restores(mount.drive, mount.collect, self._replaced)
         self._caller = Caller(os.geteuid(), os.getegid(), mount.drive.actors.local(os.geteuid()))
         self._nursery: trio.Nursery | None = None
 
@@ -80,6 +87,7 @@ class CoreService:
             self._nursery = nursery
             nursery.start_soon(self._watch.run)
             await nursery.start(self.cloud.run)
+            await self.people.start()
             await nursery.start(self.sessions.run)
             task_status.started()
 
@@ -185,6 +193,9 @@ class CoreService:
             name = str(uid)
         return f"{name} ({device or kind})"
 
+    async def snapshot_at(self, when: str) -> Snapshot:
+        return shown(await self._snapshot_at(when))
+
     async def plan_restore(self, request: RestoreRequest) -> RestorePlan:
         snapshot = await self._snapshot_at(request.at)
         with told():
@@ -215,6 +226,12 @@ class CoreService:
         assert self._nursery is not None
         self._nursery.start_soon(self._restores.run, job, self._caller)
         return shown_job(job)
+
+    def _replaced(self, parent: int, name: bytes) -> None:
+        """A restore has put something in place of a name; that may be a share's folder, as it was."""
+        self._mount.changed(parent, name)
+        if self._drive.areas.of(parent) is None:
+            self.people.settle_folders()
 
     def _refuse_read_only(self) -> None:
         reason = self._mount.operations.read_only_reason

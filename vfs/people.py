@@ -159,31 +159,35 @@ class People:
 
     # --- users ---
 
+    def check_new_name(self, name: str) -> None:
+        """Raise InvalidArgument or Exists if nobody can get that name."""
+        if not NAME.fullmatch(name):
+            raise InvalidArgument(
+                f"{name!r} cannot be a name: it takes 1 to 31 of a to z, 0 to 9 and _ . -, the first a letter or _"
+            )
+        if name in RESERVED or name.startswith(SHARE_GROUP):
+            raise InvalidArgument(f"the name {name} is used by the system; choose another one")
+        if self._called(name) is not None:
+            raise Exists(f"there is a user or group {name} already")
+
     def add_user(self, name: str, full_name: str, role: Role) -> User:
         """A new user, enabled and without a password. Raises InvalidArgument, Exists."""
-        self._check_new_name(name)
+        self.check_new_name(name)
         _check_full_name(full_name)
         user = User(self.next_number(), name, full_name, role, True)
-        self._write("INSERT INTO users VALUES (?, ?, ?, ?, ?)", (*user,))
+        self._write("INSERT INTO users VALUES (?, ?, ?, ?, ?)", (user.uid, name, full_name, role.value, 1))
         self._users[user.uid] = user
         self._tell()
         return user
 
-    def change_user(
-        self, name: str, *, full_name: str | None = None, role: Role | None = None, is_enabled: bool | None = None
-    ) -> User:
-        """Set what is named. Raises NotFound, InvalidArgument."""
+    def change_user(self, name: str, *, role: Role | None = None, is_enabled: bool | None = None) -> User:
+        """Set what is named. Raises NotFound."""
         user = self.user(name)
-        if full_name is not None:
-            _check_full_name(full_name)
-            user = user._replace(full_name=full_name)
         user = user._replace(
             role=user.role if role is None else role, is_enabled=user.is_enabled if is_enabled is None else is_enabled
         )
-        self._write(
-            "UPDATE users SET full_name = ?, role = ?, is_enabled = ? WHERE uid = ?",
-            (user.full_name, user.role, user.is_enabled, user.uid),
-        )
+        values = (user.role.value, int(user.is_enabled), user.uid)
+        self._write("UPDATE users SET role = ?, is_enabled = ? WHERE uid = ?", values)
         self._users[user.uid] = user
         self._tell()
         return user
@@ -206,7 +210,7 @@ class People:
 
     def add_group(self, name: str) -> Group:
         """A new group, empty. Raises InvalidArgument, Exists."""
-        self._check_new_name(name)
+        self.check_new_name(name)
         group = Group(self.next_number(), name)
         self._write("INSERT INTO people_groups VALUES (?, ?)", (*group,))
         self._groups[group.gid], self._members[group.gid] = group, set()
@@ -263,16 +267,6 @@ class People:
         """Keep a value; it is there again after a recovery."""
         self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
         self._settings[name] = value
-
-    def _check_new_name(self, name: str) -> None:
-        if not NAME.fullmatch(name):
-            raise InvalidArgument(
-                f"{name!r} cannot be a name: it takes 1 to 31 of a to z, 0 to 9 and _ . -, the first a letter or _"
-            )
-        if name in RESERVED or name.startswith(SHARE_GROUP):
-            raise InvalidArgument(f"the name {name} is used by the system; choose another one")
-        if self._called(name) is not None:
-            raise Exists(f"there is a user or group {name} already")
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         with self._database.operation:

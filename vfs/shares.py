@@ -112,12 +112,32 @@ class Shares:
 
     # --- changing ---
 
+    def check_new_name(self, name: str) -> None:
+        """Raise InvalidArgument or Exists if no share can get that name."""
+        is_fit = 0 < len(name) <= MOST_LETTERS and name.isprintable() and not _UNFIT & set(name)
+        if not is_fit or name.startswith(".") or name != name.strip() or name.endswith((".", "$")):
+            raise InvalidArgument(
+                f"{name!r} cannot be a share's name: it takes 1 to {MOST_LETTERS} letters without any of"
+                f" {' '.join(sorted(_UNFIT))}, no . at either end, no $ at the end and no space around it"
+            )
+        if name.lower() in RESERVED | {HOMES.lower(), "home", "previous versions", "ipc", "lost+found"}:
+            raise InvalidArgument(f"the name {name} is used by the system; choose another one")
+        before = self._called(name)
+        if before is not None and before.is_open:
+            raise Exists(f"there is a share {before.name} already")
+
+    def check_rename(self, name: str, new: str) -> None:
+        """Raise NotFound, InvalidArgument or Exists if the share cannot get that name. It may change its case."""
+        before = self._called(new)
+        if before is None or before.gid != self.get(name).gid:
+            self.check_new_name(new)
+
     def open(self, name: str) -> Share:
         """A new share without members; one that was removed before comes back with its number. The folder is not made.
 
         Raises InvalidArgument, Exists.
         """
-        self._check_new_name(name)
+        self.check_new_name(name)
         before = self._called(name)
         share = Share(before.gid if before is not None else self._people.next_number(), name, True)
         self._store(share)
@@ -137,9 +157,8 @@ class Shares:
     def rename(self, name: str, new: str) -> Share:
         """Give a share another name. Raises NotFound, InvalidArgument, Exists."""
         share = self.get(name)._replace(name=new)
+        self.check_rename(name, new)
         before = self._called(new)
-        if before is None or before.gid != share.gid:
-            self._check_new_name(new)
         with self._database.operation:
             if before is not None and not before.is_open:
                 self._database.write("DELETE FROM shares WHERE gid = ?", (before.gid,))
@@ -170,19 +189,6 @@ class Shares:
     def _called(self, name: str) -> Share | None:
         raised = upper(name.encode())
         return next((share for share in self._shares.values() if upper(share.name.encode()) == raised), None)
-
-    def _check_new_name(self, name: str) -> None:
-        is_fit = 0 < len(name) <= MOST_LETTERS and name.isprintable() and not _UNFIT & set(name)
-        if not is_fit or name.startswith(".") or name != name.strip() or name.endswith((".", "$")):
-            raise InvalidArgument(
-                f"{name!r} cannot be a share's name: it takes 1 to {MOST_LETTERS} letters without any of"
-                f" {' '.join(sorted(_UNFIT))}, no . at either end, no $ at the end and no space around it"
-            )
-        if name.lower() in RESERVED | {HOMES.lower(), "previous versions", "ipc", "print$", "lost+found"}:
-            raise InvalidArgument(f"the name {name} is used by the system; choose another one")
-        before = self._called(name)
-        if before is not None and before.is_open:
-            raise Exists(f"there is a share {before.name} already")
 
     def _store(self, share: Share) -> None:
         with self._database.operation:

@@ -4,22 +4,21 @@ Owns the map from a request to one call of `DriveService`, and from a refusal to
 Decides nothing about the drive. Every handler is `async def`: a plain `def` would be run in a thread, and the service
 belongs to the core's loop.
 
-Rights as long as there are no roles: status, metrics, versions and the list of snapshots are for everybody who can open
-the socket; all else is for root and for the user who runs the core. The caller is who the kernel says he is
-(SO_PEERCRED); only root may act as somebody else.
+Who may ask what stands in `appliance.roles`, and is asked once for all routes; routes of people and shares are in
+`people_handlers`. The caller is who the kernel says he is (SO_PEERCRED); only root may act as somebody else.
 """
 
-import json
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-import trio
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from appliance.control.answering import REFUSALS, By, answer, long_answer
+from appliance.control.auditing import ACTING
 from appliance.control.metrics import as_prometheus
+from appliance.control.people_handlers import route_shares, route_users
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -45,6 +44,8 @@ from appliance.control.protocol import (
     Version,
 )
 from appliance.control.services import DriveService
+from appliance.roles import Acting, require
+from vfs.people import Role
 
 PEER_UID = "hybrid_drive.peer_uid"
 """The key in the ASGI scope under which the server puts the caller's uid."""
@@ -66,42 +67,43 @@ _HTTP_STATUS = {
     "store_refused": 502,
     "locked": 403,
 }
-_REFUSALS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "Not done, and why"}}
 
 
 def build_app(service: DriveService, core_uid: int) -> FastAPI:
     """The ASGI application over `service`; `core_uid` is the user who runs the core."""
+
+    async def allowed(request: Request, acting: Annotated[int | None, Header(alias="X-Acting-User")] = None) -> None:
+        """Lets pass whoever may ask that, by the table of `roles`."""
+        uid = _acting_uid(request, acting)
+        request.scope.get(ACTING, {})["uid"] = uid
+        request.state.by = Acting(uid, Role.OWNER if uid in (0, core_uid) else service.people.role_of(uid))
+        require(request.state.by, f"{request.method} {request.scope['route'].path}")
+
     app = FastAPI(
-        title="Hybrid Drive control", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json"
+        title="Hybrid Drive control",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        dependencies=[Depends(allowed)],
     )
     app.add_exception_handler(ServiceError, _refused)
     app.add_exception_handler(RequestValidationError, _misworded)
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(Exception, _unforeseen)
 
-    async def keeper(request: Request, acting: Annotated[int | None, Header(alias="X-Acting-User")] = None) -> int:
-        """Lets pass whoever may change the drive; answers his uid."""
-        uid = _acting_uid(request, acting)
-        if uid not in (0, core_uid):
-            raise ServiceError(
-                "no_rights",
-                "Only root and the user who runs the drive may do that; nothing was changed. Ask an administrator.",
-            )
-        return uid
-
-    async def anybody(request: Request, acting: Annotated[int | None, Header(alias="X-Acting-User")] = None) -> int:
-        return _acting_uid(request, acting)
-
-    _route_everybody(app, service, [Depends(anybody)])
-    _route_snapshots(app, service, [Depends(keeper)])
-    _route_restores(app, service, [Depends(keeper)])
-    _route_keys(app, service, [Depends(keeper)])
-    _route_cloud(app, service, [Depends(keeper)])
-    _route_doors(app, service, [Depends(keeper)])
+    _route_everybody(app, service)
+    _route_snapshots(app, service)
+    _route_restores(app, service)
+    _route_keys(app, service)
+    _route_cloud(app, service)
+    route_users(app, service)
+    route_shares(app, service)
+    _route_doors(app, service)
     return app
 
 
-def _route_everybody(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
+def _route_everybody(app: FastAPI, service: DriveService) -> None:
     async def named_path(
         request: Request, path: Annotated[str, Query(description="As DrivePath, percent-encoded")]
     ) -> str:
@@ -109,133 +111,133 @@ def _route_everybody(app: FastAPI, service: DriveService, rights: list[Any]) -> 
         query: bytes = request.scope["query_string"]
         return parse_qs(query.decode("ascii", "replace"), keep_blank_values=True, errors="surrogateescape")["path"][-1]
 
-    @app.get("/v1/status", response_model=Status, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/status", response_model=Status, responses=REFUSALS)
     async def status() -> Response:
-        return _answer(await service.status())
+        return answer(await service.status())
 
-    @app.get("/v1/snapshots", response_model=list[Snapshot], responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/snapshots", response_model=list[Snapshot], responses=REFUSALS)
     async def list_snapshots() -> Response:
-        return await _long_answer(await service.list_snapshots())
+        return await long_answer(await service.list_snapshots())
 
-    @app.get("/v1/versions", response_model=list[Version], responses=_REFUSALS, dependencies=rights)
-    async def versions(path: Annotated[str, Depends(named_path)]) -> Response:
-        return await _long_answer(await service.versions(path))
+    @app.get("/v1/versions", response_model=list[Version], responses=REFUSALS)
+    async def versions(path: Annotated[str, Depends(named_path)], by: By) -> Response:
+        return await long_answer(await service.own.versions(by, path))
 
-    @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, dependencies=rights)
+    @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         return Response(as_prometheus(await service.status()), media_type="text/plain; version=0.0.4")
 
 
-def _route_snapshots(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
-    @app.post("/v1/snapshots", response_model=Snapshot, status_code=201, responses=_REFUSALS, dependencies=rights)
+def _route_snapshots(app: FastAPI, service: DriveService) -> None:
+    @app.post("/v1/snapshots", response_model=Snapshot, status_code=201, responses=REFUSALS)
     async def create_snapshot(request: SnapshotRequest) -> Response:
-        return _answer(await service.create_snapshot(request.label), 201)
+        return answer(await service.create_snapshot(request.label), 201)
 
-    @app.delete("/v1/snapshots/{name}", status_code=204, responses=_REFUSALS, dependencies=rights)
+    @app.delete("/v1/snapshots/{name}", status_code=204, responses=REFUSALS)
     async def delete_snapshot(name: str) -> Response:
         await service.delete_snapshot(name)
         return Response(status_code=204)
 
-    @app.post("/v1/snapshots/{name}/hold", response_model=Snapshot, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/snapshots/{name}/hold", response_model=Snapshot, responses=REFUSALS)
     async def hold(name: str) -> Response:
-        return _answer(await service.hold(name, True))
+        return answer(await service.hold(name, True))
 
-    @app.post("/v1/snapshots/{name}/release", response_model=Snapshot, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/snapshots/{name}/release", response_model=Snapshot, responses=REFUSALS)
     async def release(name: str) -> Response:
-        return _answer(await service.hold(name, False))
+        return answer(await service.hold(name, False))
 
 
-def _route_restores(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
-    @app.post("/v1/restores", response_model=RestorePlan | Job, responses=_REFUSALS, dependencies=rights)
-    async def restore(request: RestoreRequest) -> Response:
+def _route_restores(app: FastAPI, service: DriveService) -> None:
+    @app.post("/v1/restores", response_model=RestorePlan | Job, responses=REFUSALS)
+    async def restore(request: RestoreRequest, by: By) -> Response:
         """A RestorePlan when `dry_run`, else the Job."""
         if request.dry_run:
-            return _answer(await service.plan_restore(request))
-        return _answer(await service.start_restore(request))
+            return answer(await service.own.plan_restore(by, request))
+        return answer(await service.own.start_restore(by, request))
 
-    @app.get("/v1/jobs", response_model=list[Job], responses=_REFUSALS, dependencies=rights)
-    async def jobs() -> Response:
-        return _answer(await service.jobs())
+    @app.get("/v1/jobs", response_model=list[Job], responses=REFUSALS)
+    async def jobs(by: By) -> Response:
+        return answer(await service.own.jobs(by))
 
-    @app.get("/v1/jobs/{job_id}", response_model=Job, responses=_REFUSALS, dependencies=rights)
-    async def job(job_id: int) -> Response:
-        return _answer(await service.job(job_id))
+    @app.get("/v1/jobs/{job_id}", response_model=Job, responses=REFUSALS)
+    async def job(job_id: int, by: By) -> Response:
+        return answer(await service.own.job(by, job_id))
 
-    @app.post("/v1/jobs/{job_id}/undo", response_model=Job, responses=_REFUSALS, dependencies=rights)
-    async def undo(job_id: int, request: UndoRequest) -> Response:
-        return _answer(await service.undo(job_id, request.force))
+    @app.post("/v1/jobs/{job_id}/undo", response_model=Job, responses=REFUSALS)
+    async def undo(job_id: int, request: UndoRequest, by: By) -> Response:
+        return answer(await service.own.undo(by, job_id, request.force))
 
-    @app.get("/v1/cache", response_model=CacheStats, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/cache", response_model=CacheStats, responses=REFUSALS)
     async def cache_stats() -> Response:
-        return _answer(await service.cache_stats())
+        return answer(await service.cache_stats())
 
-    @app.get("/v1/check", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/check", response_model=CheckReport, responses=REFUSALS)
     async def check() -> Response:
-        return _answer(await service.check())
+        return answer(await service.check())
 
-    @app.get("/v1/scrub", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/scrub", response_model=CheckReport, responses=REFUSALS)
     async def scrub(percent: Annotated[float, Query(gt=0, le=100)] = 100) -> Response:
-        return _answer(await service.scrub(percent))
+        return answer(await service.scrub(percent))
 
-    @app.get("/v1/scrub/store", response_model=CheckReport, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/scrub/store", response_model=CheckReport, responses=REFUSALS)
     async def scrub_store() -> Response:
-        return _answer(await service.scrub_store())
+        return answer(await service.scrub_store())
 
 
-def _route_keys(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
-    @app.get("/v1/keys", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+def _route_keys(app: FastAPI, service: DriveService) -> None:
+    @app.get("/v1/keys", response_model=KeyState, responses=REFUSALS)
     async def keys() -> Response:
-        return _answer(await service.keys.state())
+        return answer(await service.keys.state())
 
-    @app.post("/v1/keys/passphrases", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/keys/passphrases", response_model=KeyState, responses=REFUSALS)
     async def add_passphrase(request: PassphraseRequest) -> Response:
-        return _answer(await service.keys.add_passphrase(request.passphrase, request.name))
+        return answer(await service.keys.add_passphrase(request.passphrase, request.name))
 
-    @app.post("/v1/keys/wraps/{number}/revoke", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/keys/wraps/{number}/revoke", response_model=KeyState, responses=REFUSALS)
     async def revoke(number: int) -> Response:
-        return _answer(await service.keys.revoke(number))
+        return answer(await service.keys.revoke(number))
 
-    @app.post("/v1/keys/rotate", response_model=KeyState, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/keys/rotate", response_model=KeyState, responses=REFUSALS)
     async def rotate() -> Response:
-        return _answer(await service.keys.rotate())
+        return answer(await service.keys.rotate())
 
-    @app.post("/v1/keys/kit", response_model=KitPage, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/keys/kit", response_model=KitPage, responses=REFUSALS)
     async def new_kit() -> Response:
-        return _answer(await service.keys.new_kit())
+        return answer(await service.keys.new_kit())
 
 
-def _route_cloud(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
-    @app.post("/v1/flush", response_model=Task, responses=_REFUSALS, dependencies=rights)
+def _route_cloud(app: FastAPI, service: DriveService) -> None:
+    @app.post("/v1/flush", response_model=Task, responses=REFUSALS)
     async def flush() -> Response:
-        return _answer(await service.cloud.flush())
+        return answer(await service.cloud.flush())
 
-    @app.get("/v1/tasks/{task_id}", response_model=Task, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/tasks/{task_id}", response_model=Task, responses=REFUSALS)
     async def task(task_id: int) -> Response:
-        return _answer(await service.cloud.task(task_id))
+        return answer(await service.cloud.task(task_id))
 
-    @app.post("/v1/cache/warm", response_model=Task, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/cache/warm", response_model=Task, responses=REFUSALS)
     async def warm(request: PathRequest) -> Response:
-        return _answer(await service.cloud.warm(request.path))
+        return answer(await service.cloud.warm(request.path))
 
-    @app.post("/v1/cache/drop", response_model=Dropped, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/cache/drop", response_model=Dropped, responses=REFUSALS)
     async def drop(request: DropRequest) -> Response:
-        return _answer(await service.cloud.drop(request.path))
+        return answer(await service.cloud.drop(request.path))
 
-    @app.post("/v1/cache/pin", response_model=Pinned, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/cache/pin", response_model=Pinned, responses=REFUSALS)
     async def pin(request: PathRequest) -> Response:
-        return _answer(await service.cloud.pin(request.path))
+        return answer(await service.cloud.pin(request.path))
 
-    @app.post("/v1/cache/unpin", response_model=Pins, responses=_REFUSALS, dependencies=rights)
+    @app.post("/v1/cache/unpin", response_model=Pins, responses=REFUSALS)
     async def unpin(request: PathRequest) -> Response:
-        return _answer(await service.cloud.unpin(request.path))
+        return answer(await service.cloud.unpin(request.path))
 
-    @app.get("/v1/cache/pins", response_model=Pins, responses=_REFUSALS, dependencies=rights)
+    @app.get("/v1/cache/pins", response_model=Pins, responses=REFUSALS)
     async def pins() -> Response:
-        return _answer(await service.cloud.pins())
+        return answer(await service.cloud.pins())
 
 
-def _route_doors(app: FastAPI, service: DriveService, rights: list[Any]) -> None:
-    @app.post("/v1/actors", status_code=204, responses=_REFUSALS, dependencies=rights)
+def _route_doors(app: FastAPI, service: DriveService) -> None:
+    @app.post("/v1/actors", status_code=204, responses=REFUSALS)
     async def register(request: SessionRequest) -> Response:
         await service.sessions.register(request)
         return Response(status_code=204)
@@ -252,21 +254,8 @@ def _acting_uid(request: Request, acting: int | None) -> int:
     return acting
 
 
-def _answer(message: BaseModel | list[Any], status_code: int = 200) -> Response:
-    if isinstance(message, list):
-        body: Any = [item.model_dump(mode="json") for item in message]
-    else:
-        body = message.model_dump(mode="json")
-    return Response(json.dumps(body), status_code, media_type="application/json")
-
-
-async def _long_answer(messages: list[Any]) -> Response:
-    """`_answer` for a list that may have ten thousand entries."""
-    return await trio.to_thread.run_sync(_answer, messages)
-
-
 def _problem(status_code: int, code: str, message: str, details: dict[str, Any] | None = None) -> Response:
-    return _answer(Problem(code=code, message=message, details=details or {}), status_code)
+    return answer(Problem(code=code, message=message, details=details or {}), status_code)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

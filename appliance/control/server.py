@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
+from appliance.audit import Event
 from appliance.control.address import reachable_name
+from appliance.control.auditing import audited
 from appliance.control.handlers import PEER_UID, build_app
 from appliance.control.services import DriveService
 
@@ -41,9 +44,12 @@ async def serve_control(
     socket_path: Path,
     *,
     core_uid: int,
+    tell: Callable[[Event], None] = lambda event: None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until cancelled, then takes the socket's name away. Started once the socket accepts connections.
+
+    `tell` hears of each request that changes something, or is refused.
 
     A socket left by a dead core is replaced: who calls this holds the core's lock. Raises OSError when it cannot bind.
     """
@@ -59,7 +65,8 @@ async def serve_control(
     async def serve_one(stream: trio.SocketStream) -> None:
         open_streams.add(stream)
         try:
-            wrapper = ASGIWrapper(_with_peer(app, _peer_uid(stream)))
+            watched = audited(app, lambda scope: int(scope[PEER_UID]), tell)
+            wrapper = ASGIWrapper(_with_peer(watched, _peer_uid(stream)))
             await TCPServer(wrapper, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
         finally:
             open_streams.discard(stream)

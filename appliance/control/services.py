@@ -5,6 +5,16 @@ Every method raises `ServiceError` for a refusal; anything else is a defect of t
 
 from typing import Protocol
 
+from appliance.control.people_protocol import (
+    AccessName,
+    Group,
+    PasswordRequest,
+    RoleName,
+    Share,
+    ShareRemoved,
+    User,
+    UserRequest,
+)
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -22,6 +32,8 @@ from appliance.control.protocol import (
     Task,
     Version,
 )
+from appliance.roles import Acting
+from vfs.people import Role
 
 
 class KeyService(Protocol):
@@ -85,11 +97,87 @@ class SessionService(Protocol):
         ...
 
 
+class OwnService(Protocol):
+    """What a user may ask of versions and restores: all of it for an admin, else what is his own."""
+
+    async def versions(self, by: Acting, path: str) -> list[Version]:
+        """Newest first. Raises `not_found` when there is none that he may see."""
+        ...
+
+    async def plan_restore(self, by: Acting, request: RestoreRequest) -> RestorePlan:
+        """Raises `no_rights` also for what he could not do."""
+        ...
+
+    async def start_restore(self, by: Acting, request: RestoreRequest) -> Job: ...
+
+    async def undo(self, by: Acting, job_id: int, force: bool) -> Job: ...
+
+    async def jobs(self, by: Acting) -> list[Job]: ...
+
+    async def job(self, by: Acting, job_id: int) -> Job: ...
+
+
+class PeopleService(Protocol):
+    """Users, groups and shares. A change is whole or not at all, and in force when it is answered.
+
+    Refusals: `not_found`, `exists`, `usage` for a name that cannot be, `refused` on a drive that is run by an ordinary
+    user, `no_rights` for what only an owner may do to an owner.
+    """
+
+    def role_of(self, uid: int) -> Role | None:
+        """None for whoever is no user, or a disabled one."""
+        ...
+
+    async def users(self) -> list[User]: ...
+
+    async def add_user(self, by: Acting, request: UserRequest) -> User: ...
+
+    async def remove_user(self, by: Acting, name: str) -> None:
+        """What he made stays, under his number, which nobody gets again."""
+        ...
+
+    async def set_role(self, by: Acting, name: str, role: RoleName) -> User: ...
+
+    async def enable(self, by: Acting, name: str, is_enabled: bool) -> User: ...
+
+    async def set_password(self, by: Acting, name: str, request: PasswordRequest) -> User: ...
+
+    async def groups(self) -> list[Group]: ...
+
+    async def add_group(self, name: str) -> Group: ...
+
+    async def remove_group(self, name: str) -> None: ...
+
+    async def add_member(self, group: str, user: str) -> Group: ...
+
+    async def remove_member(self, group: str, user: str) -> Group: ...
+
+    async def shares(self) -> list[Share]: ...
+
+    async def add_share(self, name: str) -> Share: ...
+
+    async def remove_share(self, name: str) -> ShareRemoved:
+        """The folder stays, for root alone, unless it is empty."""
+        ...
+
+    async def rename_share(self, name: str, new: str) -> Share: ...
+
+    async def allow(self, name: str, who: str, access: AccessName) -> Share: ...
+
+    async def deny(self, name: str, who: str) -> Share: ...
+
+
 class DriveService(Protocol):
     """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
 
     @property
     def keys(self) -> KeyService: ...
+
+    @property
+    def people(self) -> PeopleService: ...
+
+    @property
+    def own(self) -> OwnService: ...
 
     @property
     def cloud(self) -> CloudService: ...
@@ -117,6 +205,10 @@ class DriveService(Protocol):
 
     async def versions(self, path: str) -> list[Version]:
         """Newest first. Raises `not_found` when no state known to the drive has a file there."""
+        ...
+
+    async def snapshot_at(self, when: str) -> Snapshot:
+        """The newest one not later than a WHEN. Raises `not_found`, `usage`."""
         ...
 
     async def plan_restore(self, request: RestoreRequest) -> RestorePlan: ...

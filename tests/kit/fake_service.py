@@ -5,13 +5,16 @@ What a restore does to files is not its business: a job is done after `job_steps
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import trio
+from kit.fake_people import FakePeople
 
+from appliance.audit import Event
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -38,6 +41,7 @@ from appliance.control.protocol import (
     Version,
 )
 from appliance.control.server import serve_control
+from appliance.roles import Acting
 from appliance.when import Unresolved, resolve_when
 from cloud_tier.kit import Kit
 
@@ -176,6 +180,31 @@ class FakeSessions:
         self.registered.append(request)
 
 
+class FakeOwn:
+    """Everything is everybody's own."""
+
+    def __init__(self, whole: "FakeService") -> None:
+        self._whole = whole
+
+    async def versions(self, by: Acting, path: str) -> list[Version]:
+        return await self._whole.versions(path)
+
+    async def plan_restore(self, by: Acting, request: RestoreRequest) -> RestorePlan:
+        return await self._whole.plan_restore(request)
+
+    async def start_restore(self, by: Acting, request: RestoreRequest) -> Job:
+        return await self._whole.start_restore(request)
+
+    async def undo(self, by: Acting, job_id: int, force: bool) -> Job:
+        return await self._whole.undo(job_id, force)
+
+    async def jobs(self, by: Acting) -> list[Job]:
+        return await self._whole.jobs()
+
+    async def job(self, by: Acting, job_id: int) -> Job:
+        return await self._whole.job(job_id)
+
+
 class FakeService:
     """A drive with one file per path in `kept`; time moves one minute with each snapshot."""
 
@@ -183,6 +212,8 @@ class FakeService:
         self.now = START
         self.keys = FakeKeys()
         self.cloud = FakeCloud()
+        self.people = FakePeople()
+        self.own = FakeOwn(self)
         self.sessions = FakeSessions()
         self.store = StoreStatus(url="file:///the/store", state="reachable")
         self.cloud_status = CLOUD
@@ -258,6 +289,9 @@ class FakeService:
         if path not in self.kept:
             raise ServiceError("not_found", "The drive has and had no such file. Check the path.")
         return self.kept[path]
+
+    async def snapshot_at(self, when: str) -> Snapshot:
+        return self.snapshots[self._at(when)]
 
     async def plan_restore(self, request: RestoreRequest) -> RestorePlan:
         differences = [
@@ -351,16 +385,20 @@ class FakeService:
 
 
 @contextmanager
-def serving(service: FakeService, socket_path: Path, *, core_uid: int = 0) -> Iterator[None]:
+def serving(
+    service: FakeService,
+    socket_path: Path,
+    *,
+    core_uid: int = 0,
+    tell: Callable[[Event], None] = lambda event: None,
+) -> Iterator[None]:
     """Serves `service` on a real Unix socket from a thread with a loop of its own, as a core would, until the end."""
     started = threading.Event()
     control: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
 
     async def core() -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(
-                lambda task_status: serve_control(service, socket_path, core_uid=core_uid, task_status=task_status)
-            )
+            await nursery.start(partial(serve_control, service, socket_path, core_uid=core_uid, tell=tell))
             control.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
             started.set()
 
