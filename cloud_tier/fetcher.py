@@ -1,7 +1,8 @@
 """Fetch: some records of one pack in one request, opened and proven in a thread.
 
 An answer that cannot be true (no such pack, too short a one, a record that does not open) is asked for once more: a
-line may have damaged it, a replica be behind. What the store says twice is taken for its state.
+line may have damaged it, a replica be behind. What the store says twice is taken for its state. An answer that is late
+is asked for beside the first one (`hedging`).
 """
 
 import logging
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import trio
 
 from cloud_tier.errors import ObjectMissing, RangeBeyondEnd, SealedError
+from cloud_tier.hedging import get_hedged
 from cloud_tier.keys import DriveKeys, Generation
 from cloud_tier.object_names import PackName
 from cloud_tier.object_store import ObjectStore
@@ -52,7 +54,8 @@ class Fetcher:
     ) -> list[memoryview]:
         first, last = spans[0], spans[-1]
         name = str(PackName(fence, pack_id))
-        sealed = await self._store.get(name, first.offset, last.offset + last.length - first.offset)
+        length = last.offset + last.length - first.offset
+        sealed = await get_hedged(self._store, name, first.offset, length)
         reader = PackReader.of(self._keys(), pack_id, generation)
 
         def opened() -> list[memoryview]:

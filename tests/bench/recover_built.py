@@ -82,7 +82,7 @@ async def work(state: Path, store: Path) -> Written:
     """Make a checkpoint of the drive, change some of it, make another, change more. At the end the bytes of the newest
     changes are not in the store, and all rows are.
     """
-    async with _at_work(state, store) as (builder, mirror):
+    async with at_work(state, store) as (builder, mirror):
         began = time.perf_counter()
         await mirror.checkpointing.wait_usable()
         checkpoint_s = time.perf_counter() - began
@@ -112,7 +112,8 @@ async def work(state: Path, store: Path) -> Written:
 
 
 @asynccontextmanager
-async def _at_work(state: Path, store: Path) -> AsyncIterator[tuple[Builder, Mirror]]:
+async def at_work(state: Path, store: Path) -> AsyncIterator[tuple[Builder, Mirror]]:
+    """A drive that is served by nobody and does what a core does: cuts, uploads, log and checkpoints."""
     places, clock = StatePlaces(state), SystemClock()
     keys = Keys.open(places, Brought())
     opened = await open_store(DirUrl(store), clock)

@@ -4,7 +4,8 @@ A drive on a real mount, its store `rclone serve s3` behind a proxy that lets al
 copy of incompressible bytes keeps that line busy; beside it a small file is saved every tenth of a second for a minute.
 What the store has, and since when, is read from the store: the first object of the log that names the file, and the
 later of two: its block's pack, and the first object of the log that has its block. Then, with nothing in the way, what
-the log costs: its bytes in the store for each byte of new small files. Ends with 1 when a line is missed. Wants root.
+the log costs: its bytes in the store for each byte of new small files, and its share of the processor. Ends with 1 when
+a line is missed. Wants root.
 
     python tests/bench/rpo.py [--seconds N] [--write] [--no-judge]
 """
@@ -23,6 +24,7 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.cloud import drive_on, flush, noise
+from bench.log_cpu import log_share
 from bench.page import write_section
 from bench.scale_served import median, percentile
 from bench.scale_table import Line, conditions, table
@@ -41,7 +43,7 @@ AFTER_S = 60.0
 """What was saved last has so long to arrive."""
 TYPICAL_S, MOST_S = 10.0, 60.0
 COST_FILES, COST_BYTES = 10_000, 4096
-MOST_COST = 0.03
+MOST_COST, MOST_CPU = 0.03, 0.10
 _BLOCKS = (
     "SELECT dentries.name, block_id, pack_id FROM dentries JOIN inodes USING (ino) JOIN extents USING (content)"
     " JOIN blocks USING (block) LEFT JOIN catalog USING (block) LEFT JOIN packs USING (pack) WHERE parent = ?"
@@ -50,6 +52,9 @@ _BLOCKS = (
 
 def measure(home: Path, seconds: float) -> Iterator[Line]:
     """All lines."""
+    share = 100 * log_share(home, COST_FILES, COST_BYTES)
+    claim = f"the log's share of the processor, for {COST_FILES:,} new files of 4 KiB, without the kernel's part"
+    yield Line(claim, share, "%", 100 * MOST_CPU)
     with rclone(home) as server, fault_proxy(server.endpoint) as proxy:
         with drive_on(server.endpoint, home / "cost") as drive:
             yield from _cost(drive, home / "root" / BUCKET / "cost")
