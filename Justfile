@@ -5,7 +5,7 @@ set positional-arguments
 
 python := ".venv/bin/python"
 # Folders that need a mount or more than a minute; each has a recipe of its own.
-slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults --ignore=tests/smb"
+slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults --ignore=tests/smb --ignore=tests/fuzz"
 
 # What `./just` alone does: list the recipes.
 [private]
@@ -18,11 +18,15 @@ serve *args:
     .venv/bin/hybrid-drive serve --state ./.drive --mount ./drive "$@"
 
 # All tests: the fast ones, those on a real mount and over SMB, those that crash it, and the tour of the README
-test: test-fast mount-test smb-test crash-test tour
+test: test-fast fuzz mount-test smb-test crash-test tour
 
 # Tests that need neither a mount nor a network; `./just test-fast tests/vfs -k rename` runs a part
 test-fast *args:
     {{ python }} -m pytest {{ slow }} "$@"
+
+# The control interface under random requests from its own document (half a minute); FUZZ_EXAMPLES=500 for longer
+fuzz *args:
+    {{ python }} -m pytest tests/fuzz "$@"
 
 # Tests on a real kernel mount; they fail, and never skip, where /dev/fuse or a program is missing
 mount-test *args:

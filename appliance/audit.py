@@ -2,7 +2,7 @@
 
     {"at": …, "uid": …, "user": …, "peer": …, "request": "POST /v1/users", "asked": {…}, "status": 201}
 
-Promises a line for each request that changes something or was refused for want of rights, written when it is answered;
+Promises a line for each request that changes something or is refused for want of rights, before it is answered;
 `peer` is there when root asked for somebody else. What was asked is told by the fields in `TOLD` and no others, so
 that no password, and nothing that will be invented later, gets here by being forgotten. The log is only ever appended
 to. A disk that refuses the line does not stop the drive: the core's log says so.

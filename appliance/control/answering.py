@@ -10,7 +10,7 @@ import trio
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from appliance.control.protocol import Problem
+from appliance.control.protocol import Problem, ServiceError
 from appliance.roles import Acting
 
 REFUSALS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "Not done, and why"}}
@@ -18,7 +18,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "desc
 
 
 async def _asked_by(request: Request) -> Acting:
-    by: Acting = request.state.by  # the application has let him pass
+    by: Acting | None = getattr(request.state, "by", None)  # the application has let him pass
+    if by is None:  # it could not: the header cannot be read
+        raise ServiceError("usage", "X-Acting-User is not the number of a user. Nothing was changed.")
     return by
 
 

@@ -1,4 +1,8 @@
-"""Between the server and the application: each request that changes something, or is refused, is told when answered."""
+"""Between the server and the application: each request that changes something, or is refused, is told.
+
+It is told before the answer leaves, so that whoever has an answer finds the line; a request that ends without one (its
+caller has gone, the core met a defect) is told at its end.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +20,15 @@ def audited(app: Any, peer_of: Callable[[Any], int], tell: Callable[[Event], Non
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        body = bytearray()
-        status = 500
+        body, acting, is_told = bytearray(), dict[str, int](), False
+
+        def finish(status: int) -> None:
+            nonlocal is_told
+            if not is_told and (scope["method"] not in ("GET", "HEAD") or status == 403):
+                peer = peer_of(scope)
+                request = f"{scope['method']} {scope['path']}"
+                tell(Event(acting.get("uid", peer), peer, request, told(bytes(body)), status))
+            is_told = True
 
         async def hear() -> Any:
             message = await receive()
@@ -26,18 +37,13 @@ def audited(app: Any, peer_of: Callable[[Any], int], tell: Callable[[Event], Non
             return message
 
         async def answer(message: Any) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                finish(message["status"])
             await send(message)
 
-        scope = {**scope, ACTING: {}}
         try:
-            await app(scope, hear, answer)
+            await app({**scope, ACTING: acting}, hear, answer)
         finally:
-            if scope["method"] not in ("GET", "HEAD") or status == 403:
-                peer = peer_of(scope)
-                uid = scope[ACTING].get("uid", peer)
-                tell(Event(uid, peer, f"{scope['method']} {scope['path']}", told(bytes(body)), status))
+            finish(500)
 
     return watched

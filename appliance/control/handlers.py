@@ -47,6 +47,7 @@ from appliance.control.services import DriveService
 from appliance.roles import Acting, require
 from vfs.people import Role
 
+ActingUser = Annotated[int | None, Header(alias="X-Acting-User", ge=0, lt=1 << 32)]
 PEER_UID = "hybrid_drive.peer_uid"
 """The key in the ASGI scope under which the server puts the caller's uid."""
 
@@ -72,7 +73,7 @@ _HTTP_STATUS = {
 def build_app(service: DriveService, core_uid: int) -> FastAPI:
     """The ASGI application over `service`; `core_uid` is the user who runs the core."""
 
-    async def allowed(request: Request, acting: Annotated[int | None, Header(alias="X-Acting-User")] = None) -> None:
+    async def allowed(request: Request, acting: ActingUser = None) -> None:
         """Lets pass whoever may ask that, by the table of `roles`."""
         uid = _acting_uid(request, acting)
         request.scope.get(ACTING, {})["uid"] = uid

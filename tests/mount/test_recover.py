@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from kit.mounted import CommandFailed, MountedDrive
 from mount.calls import write_file
+from mount.rights_table import MountDoor, furnish, people_of
 from mount.snapshots import snap
 from mount.twin_machine import tree
+
+from appliance.control.people_protocol import UserRequest
+from vfs.state import open_database
 
 pytestmark = [pytest.mark.needs_product, pytest.mark.timeout(120)]
 
@@ -121,3 +125,39 @@ def test_what_cannot_be_recovered_is_told_and_nothing_is_made(
     with pytest.raises(CommandFailed, match="There is a drive") as refused:
         new.run_command(*command, "--take-over")
     assert refused.value.code == 4
+
+
+def test_people_and_shares_are_back_with_their_numbers_rights_and_secrets(
+    own_drive: MountedDrive, burnt: tuple[MountedDrive, list[str]]
+) -> None:
+    new, command = burnt
+    furnish(own_drive)
+    people_of(own_drive).remove_user("stranger")
+    before = [people_of(own_drive).users(), people_of(own_drive).groups(), people_of(own_drive).shares()]
+    kept = secrets_in(own_drive)
+    assert own_drive.cli("flush")["state"] == "done"
+    burn(own_drive)
+    new.run_command(*command, "--take-over")
+    new.start()
+    people = people_of(new)
+    assert [people.users(), people.groups(), people.shares()] == before
+    assert secrets_in(new) == kept
+    door = MountDoor(new)
+    for person, action in (("writer", "read"), ("writer", "change"), ("reader", "list")):
+        assert door.attempt(person, action, "Sales")
+    for person, action in (("reader", "change"), ("former", "read"), ("disabled", "list"), ("reader", "rename")):
+        assert not door.attempt(person, action, "Sales")
+    numbers = [user.uid for user in before[0]] + [group.gid for group in before[1]] + [s.gid for s in before[2]]
+    assert people.add_user(UserRequest(name="dora")).uid > max(numbers)
+    new.stop()
+    assert new.cli("fsck")["findings"] == []
+
+
+def secrets_in(drive: MountedDrive) -> list[tuple[object, ...]]:
+    """What is kept of passwords, as the database has it."""
+    drive.cli("fsck")  # looks at a cut that it waits for
+    database = open_database(drive.state)
+    try:
+        return database.rows("SELECT uid, kind, body FROM secrets ORDER BY uid, kind")
+    finally:
+        database.close()
