@@ -20,6 +20,7 @@ from vfs.contents import Contents
 from vfs.epochs import Epochs
 from vfs.errors import Stale
 from vfs.ids import ATTIC, WORKSHOP
+from vfs.lookups import Lookups
 
 if TYPE_CHECKING:
     import trio
@@ -106,7 +107,7 @@ class Inodes:
         self._loaded: OrderedDict[int, Inode] = OrderedDict()
         self._dirty: list[Inode] = []
         self._ended: set[int] = set()  # reaped; their rows go at the next flush
-        self._lookups: dict[int, int] = {}
+        self._lookups = Lookups()
         self._orphans: set[int] = set()
         self.writers: set[int] = set()  # actors who changed something in this epoch
         self.released_sets: set[int] = set()  # xattr sets that lost an inode; `Xattrs.flush` asks who is left
@@ -218,19 +219,14 @@ class Inodes:
 
     def looked_up(self, ino: int) -> None:
         """The kernel was given the number once more."""
-        self._lookups[ino] = self._lookups.get(ino, 0) + 1
+        self._lookups.add(ino)
 
     def forget(self, forgotten: Iterable[tuple[int, int]]) -> None:
         """The kernel gives numbers back: (ino, how often it was given)."""
-        lookups = self._lookups
+        take, orphans = self._lookups.take, self._orphans
         for ino, count in forgotten:
-            left = lookups.get(ino, 0) - count
-            if left > 0:
-                lookups[ino] = left
-            else:
-                lookups.pop(ino, None)
-                if ino in self._orphans:
-                    self._reap_if_unheld(ino)
+            if take(ino, count) and ino in orphans:
+                self._reap_if_unheld(ino)
 
     def is_known(self, ino: int) -> bool:
         """Whether the kernel knows the number."""

@@ -13,13 +13,13 @@ BODY = b"0123456789"
 
 
 @pytest.fixture
-async def store(autojump_clock: MockClock) -> FaultyStore:
+async def store() -> FaultyStore:
     store = FaultyStore(MemoryStore())
     await store.put("packs/a", BODY)
     return store
 
 
-async def test_an_answer_that_never_comes_costs_seconds(store: FaultyStore) -> None:
+async def test_an_answer_that_never_comes_costs_seconds(autojump_clock: MockClock, store: FaultyStore) -> None:
     store.plan("get", What.HANGS)
     began = trio.current_time()
     assert await get_hedged(store, "packs/a", 2, 3) == b"234"
@@ -29,7 +29,7 @@ async def test_an_answer_that_never_comes_costs_seconds(store: FaultyStore) -> N
 
 @pytest.mark.parametrize(("takes_s", "calls"), [(LATE_S - 0.1, 1), (LATE_S + 2, 2)])
 async def test_a_second_request_is_made_only_when_the_first_is_late(
-    store: FaultyStore, takes_s: float, calls: int
+    autojump_clock: MockClock, store: FaultyStore, takes_s: float, calls: int
 ) -> None:
     store.plan("get", What.DELAYED, times=2, delay_s=takes_s)
     began = trio.current_time()
@@ -38,14 +38,16 @@ async def test_a_second_request_is_made_only_when_the_first_is_late(
     assert store.calls["get"] == calls
 
 
-async def test_much_has_more_time_than_little(store: FaultyStore) -> None:
+async def test_much_has_more_time_than_little(autojump_clock: MockClock, store: FaultyStore) -> None:
     await store.put("packs/b", bytes(4 * SLOW_BYTES_PER_S))
     store.plan("get", What.DELAYED, delay_s=LATE_S + 3)
     await get_hedged(store, "packs/b", 0, 4 * SLOW_BYTES_PER_S)
     assert store.calls["get"] == 1
 
 
-async def test_a_refusal_is_told_at_once_and_one_of_two_is_no_refusal(store: FaultyStore) -> None:
+async def test_a_refusal_is_told_at_once_and_one_of_two_is_no_refusal(
+    autojump_clock: MockClock, store: FaultyStore
+) -> None:
     began = trio.current_time()
     with pytest.raises(ObjectMissing):
         await get_hedged(store, "packs/none", 0, 1)
