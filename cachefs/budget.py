@@ -72,12 +72,23 @@ class Budget:
         """How long a writer of so many bytes should wait, so that a store that is slow or away slows him down before it
         stops him. 0 unless what no store has takes more than `SLOWED_SHARE` of its share.
         """
+        excess = max(0.0, self._fullness() - SLOWED_SHARE) / (1 - SLOWED_SHARE)
+        return min(MOST_DELAY_S, excess**2 * size_bytes * SLOWEST_S_PER_BYTE)
+
+    def is_pressed(self) -> bool:
+        """Whether writers are slowed down: what no store has should be on its way, at rest or not."""
+        return self._fullness() > SLOWED_SHARE
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether `admit` would let so many bytes in."""
+        self._refresh(size_bytes)
+        return size_bytes <= self._left
+
+    def _fullness(self) -> float:
         if not self.limit_bytes or not self.has_store:
             return 0.0
         self._refresh(0)
-        fullness = 1 - self._free / (self.limit_bytes * PRECIOUS_SHARE)
-        excess = max(0.0, fullness - SLOWED_SHARE) / (1 - SLOWED_SHARE)
-        return min(MOST_DELAY_S, excess**2 * size_bytes * SLOWEST_S_PER_BYTE)
+        return 1 - self._free / (self.limit_bytes * PRECIOUS_SHARE)
 
     def most_bytes(self) -> int:
         """Most bytes that may lie here: the limit, or what the disk could give."""
@@ -99,8 +110,7 @@ class Budget:
 
     def admit(self, size_bytes: int) -> None:
         """Let an operation store `size_bytes` more. Raises StorageFull before anything was changed."""
-        self._refresh(size_bytes)
-        if size_bytes > self._left:
+        if not self.has_room(size_bytes):
             raise StorageFull(f"{size_bytes} bytes do not fit: the drive's local disk or budget is full")
         self._left -= size_bytes
 

@@ -5,7 +5,7 @@ that turns out to be damaged is given up and fetched again.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_WAIT_S = 30.0
+"""How long a write waits for room while uploads get on: people's programs take more for a drive that hangs."""
+LOOK_S = 0.05
+
 
 class Cache(Places):
     """Everything below the file system, put together over one open database."""
@@ -56,6 +60,8 @@ class Cache(Places):
         self.catalog = Catalog(database, self.blocks, self.counters)
         self.reads = 0
         """Reads of SEALED blocks since the start, held here or not."""
+        self.is_sending: Callable[[], bool] = lambda: False
+        """Whether something is on its way into a store that has not refused it."""
         self.fetching: Fetching | None = None
         self.evicting: Evicting | None = None
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
@@ -153,12 +159,18 @@ class Cache(Places):
                 self.seals.evict(block)
 
     async def before_write(self, size_bytes: int) -> None:
-        """Wait while room is made, and where a store that falls behind slows writers down."""
+        """Wait while room is made, and where a store that falls behind slows writers down. While it takes what it is
+        sent, a copy that is larger than the cache goes on as fast as it does.
+        """
         if self.evicting is not None and self.budget.is_short():
             await self.evicting.make_room(size_bytes)
             delay = self.budget.delay_s(size_bytes)
             if delay:
                 await trio.sleep(delay)
+            give_up_at = trio.current_time() + LONGEST_WAIT_S
+            while not self.budget.has_room(size_bytes) and self.is_sending() and trio.current_time() < give_up_at:
+                await trio.sleep(LOOK_S)
+                await self.evicting.make_room(size_bytes)
 
     async def put_fetched(self, fetched: Sequence[tuple[Block, memoryview]]) -> None:
         """Write fetched blocks to the places that were reserved for them; never synced. Raises OSError."""

@@ -94,6 +94,7 @@ class Tier:
         cache.blocks.dropped = self._dropped
         cache.fetching = self.fetching
         cache.evicting = self.evicting
+        cache.is_sending = self._is_sending
         cache.budget.has_store = True
         cache.budget.evictable = lambda: self.evicting.evictable_bytes
         cache.budget.pinned = lambda: self.evicting.pinned_bytes
@@ -130,6 +131,9 @@ class Tier:
         collector = Collector(cloud.store, packs, cloud.right, cache.clock, cloud.margins)
         scrub = StoreScrub(cache.database, cloud.store, cloud.keys, packs, repacker, cache.suspects)
         return Upkeep(cache.database, packs, collector, repacker, scrub, cache.clock, cloud.margins)
+
+    def _is_sending(self) -> bool:
+        return self.uploader.trouble is None and bool(self._cache.catalog.unsent_blocks or self._cache.blocks.open)
 
     def _used_bytes(self) -> int:
         return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()

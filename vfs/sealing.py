@@ -41,6 +41,7 @@ PASS_BYTES = 8 << 20  # of small files; a long run may have more
 SWEEP_S = 60.0
 RETRY_S = 5.0
 SWEPT_BLOCKS = 1000
+PRESSED_S = 0.5  # between passes over what is still being written, while there is hardly room
 
 _OPEN_EXTENTS = (
     "SELECT e.start, e.length, e.block, e.offset FROM extents e JOIN blocks b USING (block)"
@@ -83,14 +84,16 @@ class Sealing:
                 sweep_at = now + SWEEP_S
             try:
                 began = trio.current_time()
-                if await self.seal_due(began):
+                is_pressed = self._cache.budget.is_pressed()
+                if await self.seal_due(self.resting.due_at(began) if is_pressed else began):
                     await trio.sleep(REST_S)
                     await give_way(trio.current_time() - began)
                     continue
             except (OSError, StorageFull) as error:  # it is asked for again
                 log.warning("files could not be made ready for the cloud, and will be later: %s", error)
                 await trio.sleep(RETRY_S)
-            await trio.sleep_until(min(sweep_at, self.resting.next_due(trio.current_time())))
+            next_s = trio.current_time() + PRESSED_S if is_pressed else self.resting.next_due(trio.current_time())
+            await trio.sleep_until(min(sweep_at, next_s))
 
     async def seal_all(self) -> None:
         """Seal whatever is OPEN now, but for damaged blocks. Ends although others go on writing."""
