@@ -5,26 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import (
-    DEFAULT_TEXT,
-    Budget,
-    Config,
-    StoreConfig,
-    default_text,
-    parse_config,
-    parse_size,
-    read_config,
-)
+from appliance.config import Config, StoreConfig
+from appliance.config_reading import find_problems, parse_config, read_config
+from appliance.config_text import DEFAULT_TEXT, default_text
+from appliance.config_values import Budget, parse_size
 from appliance.errors import ConfigInvalid
 from cloud_tier.timetable import Limits
 
 
 def test_no_file_and_the_written_default_mean_the_same(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    assert read_config(file) == Config()
+    assert read_config(file, {}) == Config()
     file.write_text(default_text())
     assert file.read_text() == DEFAULT_TEXT
-    assert read_config(file) == Config()
+    assert read_config(file, {}) == Config()
 
 
 @pytest.mark.parametrize("url", ["file:///media/a%20b", "s3://bucket/x?endpoint=http://127.0.0.1:9&region=\u00e9"])
@@ -80,7 +74,7 @@ def test_what_is_no_size(text: object) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, seal, mount, smb, log")),
+        ("[cahce]\n", ("[cahce]", "drive, store, cache, cuts, seal, mount, smb, snapshots, upkeep, log")),
         ("[cuts]\nperiod = 5\n", ("[cuts] period", "period_s, max_rows, max_dirty_bytes")),
         ("[cuts]\nperiod_s = 0\n", ("[cuts] period_s = 0", "0.1 to 60")),
         ("[cuts]\nperiod_s = true\n", ("True", "0.1 to 60")),
@@ -105,6 +99,76 @@ def test_a_refusal_names_key_value_and_what_is_allowed(tmp_path: Path, text: str
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(ConfigInvalid) as caught:
-        read_config(file)
+        read_config(file, {})
     for word in (str(file), *words):
         assert word in str(caught.value)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[store]\nup = "2 MiB"\n[log]\nlevel = "debug"\n')
+    environment = {
+        "HYBRID_DRIVE_STORE_UP": "4 MiB",
+        "HYBRID_DRIVE_SNAPSHOTS_SCHEDULED": "false",
+        "HYBRID_DRIVE_CACHE_BUDGET": '"50%"',
+        "HYBRID_DRIVE_STORE_GRACE_H": "48",
+        "HYBRID_DRIVE_STATE": "elsewhere",
+        "OTHER": "1",
+    }
+    config = read_config(file, environment)
+    assert (config.store.up, config.store.grace_h, config.log.level) == (4 * 2**20, 48.0, "debug")
+    assert config.cache.budget == Budget(share=0.5)
+    assert not config.snapshots.scheduled
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HYBRID_DRIVE_STOER_UP", "1", ("HYBRID_DRIVE_STOER_UP is not known", "HYBRID_DRIVE_STATE")),
+        ("HYBRID_DRIVE_STORE_UPP", "1", ("HYBRID_DRIVE_STORE_UPP is not known", "grace_h")),
+        ("HYBRID_DRIVE_LOG_LEVEL", "loud", ("HYBRID_DRIVE_LOG_LEVEL = 'loud'", "debug, info")),
+        ("HYBRID_DRIVE_STORE_SECRET_KEY", "hunter2", ("looks like a secret", "~/.aws/credentials")),
+    ],
+)
+def test_a_variable_is_refused_like_a_key(tmp_path: Path, variable: str, value: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        read_config(tmp_path / "config.toml", {variable: value})
+    for word in words:
+        assert word in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[store]\nsecret_access_key = "hunter2"\n',
+        '[store]\npassphrase = "hunter2"\n',
+        '[secrets]\nx = "hunter2"\n',
+        'api_token = "hunter2"\n',
+        "[store.credentials]\nkey = 'hunter2'\n",
+    ],
+)
+def test_a_secret_in_the_file_is_refused_with_what_to_do_and_not_repeated(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigInvalid, match="only the drive's user can read") as caught:
+        read_config(file, {})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_all_problems_are_found_at_once_each_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('# a drive\n[cuts]\nperiod_s = 0\nmax_rows = 5\n\n[cahce]\nx = 1\n[ log ]\n  level = "loud"\n')
+    config, problems = find_problems(file, {"HYBRID_DRIVE_UPKEEP_NIGHT": "24"})
+    assert [problem.line for problem in problems] == [3, 6, 9, None]
+    assert config.cuts.max_rows == 5
+    assert config.cuts.period_s == Config().cuts.period_s
+    with pytest.raises(ConfigInvalid, match=r"line 3: \[cuts\] period_s = 0 .* There are 4 problems"):
+        read_config(file, {"HYBRID_DRIVE_UPKEEP_NIGHT": "24"})
+
+
+def test_what_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[cuts]\nperiod_s = \n")
+    (problem,) = find_problems(file, {})[1]
+    assert problem.line == 2
