@@ -11,7 +11,8 @@ from pathlib import Path
 
 import trio
 
-from appliance.config import Budget, Config
+from appliance.config import Config
+from appliance.config_values import Budget
 from appliance.control.protocol import CheckReport, Finding
 from appliance.errors import Damaged, DiskFull, DiskRefused, OtherVersion, StateMissing
 from cachefs.cut import CutPolicy
@@ -31,6 +32,7 @@ from vfs.resting import RestPolicy
 from vfs.seal_pass import Names
 
 LEAST_FREE_BYTES = 64 << 20
+SCRUBBED_BLOCK = "scrubbed block"  # local counter: the last one of this cycle
 MOST_NAMED = 100  # damaged pages whose files are looked up
 
 
@@ -130,8 +132,28 @@ async def scrub_drive(drive: Drive, percent: float) -> CheckReport:
     pages: list[BytesDamaged] = []
     scrub = Scrub(drive.cache, pages.append, percent / 100)
     await scrub.run()
+    return await _scrubbed(drive, scrub, pages, await drive.past.study(_pages_of_rows))
+
+
+async def scrub_share(drive: Drive, days: float) -> CheckReport:
+    """Read on where the last share ended, as much as a day takes of a cycle of so many days; and the database, when a
+    cycle ends.
+    """
+    pages: list[BytesDamaged] = []
+    scrub = Scrub(drive.cache, pages.append)
+    row = drive.database.row("SELECT value FROM local_counters WHERE name = ?", (SCRUBBED_BLOCK,))
+    last = await scrub.run(row[0] if row is not None else 0, drive.cache.statistics()["held_bytes"] / max(1.0, days))
+    said = await drive.past.study(_pages_of_rows) if not last else []
+    await drive.cuts.gate.wait_open()
+    drive.database.write(
+        "INSERT INTO local_counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (SCRUBBED_BLOCK, last),
+    )
+    return await _scrubbed(drive, scrub, pages, said)
+
+
+async def _scrubbed(drive: Drive, scrub: Scrub, pages: list[BytesDamaged], said: list[str]) -> CheckReport:
     snapshots, shown = drive.snapshots.all(), pages[:MOST_NAMED]
-    said = await drive.past.study(_pages_of_rows)
 
     def name(query: Query) -> list[Finding]:
         found = []

@@ -18,10 +18,11 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from appliance.commands import cache, group, keys, share, snapshot, user
+from appliance.commands import cache, config, group, keys, policy, share, snapshot, user
 from appliance.commands.doctor import doctor
 from appliance.commands.flush import flush
 from appliance.commands.fsck import fsck
+from appliance.commands.gc import gc
 from appliance.commands.init import init
 from appliance.commands.install import install, uninstall
 from appliance.commands.jobs import jobs
@@ -60,6 +61,7 @@ for command in (
     jobs,
     fsck,
     scrub,
+    gc,
     doctor,
     install,
     uninstall,
@@ -68,10 +70,12 @@ for command in (
 app.command("undo-restore")(undo_restore)
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(cache.app, name="cache")
+app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(user.app, name="user")
 app.add_typer(group.app, name="group")
 app.add_typer(share.app, name="share")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

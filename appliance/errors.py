@@ -12,6 +12,7 @@
     ├── DiskRefused            unexpected       the disk refused an I/O; retry, it may heal
     ├── Locked                 locked           nothing at hand opens the drive
     ├── PassphraseRefused      usage            a passphrase cannot be had, or is too weak
+    ├── SpanRefused            usage            a span of time is none
     ├── CloudRefused           by its cause     what `cloud_tier` refused (`appliance.cloud_errors` has the table)
     └── MountPointUnusable     refused          something is in the way at the mount point
 
@@ -146,6 +147,12 @@ class Locked(ApplianceError):
 
 class PassphraseRefused(ApplianceError):
     """A passphrase cannot be had, or is too weak."""
+
+    code = "usage"
+
+
+class SpanRefused(ApplianceError):
+    """A span of time is none."""
 
     code = "usage"
 

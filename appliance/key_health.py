@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.cloud_errors import sentence_of
-from appliance.config import read_config
+from appliance.config_reading import read_config
 from appliance.control.protocol import Advice, StoreStatus
 from appliance.errors import ApplianceError
 from appliance.places import StatePlaces, lacks_keys

@@ -31,7 +31,8 @@ from dataclasses import dataclass
 
 from appliance.assemble import make_state
 from appliance.cloud_errors import cloud_told
-from appliance.config import default_text, parse_config, read_config
+from appliance.config_reading import parse_config, read_config
+from appliance.config_text import default_text
 from appliance.durable import make_folder_durably, write_durably
 from appliance.errors import ConfigInvalid, DiskFull, NoRights
 from appliance.keys import kit_of, machine_name

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 import trio
 
 from appliance.cloud_errors import cloud_told
-from appliance.config import default_text
+from appliance.config_text import default_text
 from appliance.durable import write_durably
 from appliance.errors import ApplianceError, ConfigInvalid, Damaged, Locked
 from appliance.figures import instant_text

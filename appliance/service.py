@@ -19,6 +19,7 @@ import trio
 from appliance.assemble import check_open_state, scrub_drive
 from appliance.cloud_status import cloud_status
 from appliance.cloud_verbs import CloudVerbs
+from appliance.config import Config
 from appliance.control.protocol import (
     CacheStats,
     CheckReport,
@@ -42,6 +43,7 @@ from appliance.places import StatePlaces
 from appliance.sessions import Sessions
 from appliance.store_check import scrub_store
 from appliance.store_link import StoreLink
+from appliance.upkeep_verbs import UpkeepVerbs
 from appliance.when import Unresolved, resolve_when
 from vfs import diff, errors, jobs, restore, snapshots, versions
 from vfs.actors import Caller
@@ -64,7 +66,7 @@ def instant(ns: int) -> datetime:
 class CoreService:
     """The `DriveService` of a mounted drive."""
 
-    def __init__(self, mount: Mount, link: StoreLink) -> None:
+    def __init__(self, mount: Mount, link: StoreLink, config: Config) -> None:
         self._mount = mount
         self._link = link
         self.sessions = Sessions(mount.drive.actors)
@@ -74,6 +76,7 @@ class CoreService:
         self.people = PeopleVerbs(mount.drive, folders, places.extra_users, mount.path, is_root=os.geteuid() == 0)
         self.own = OwnVerbs(self, mount.drive)
         self.keys = KeyVerbs(link.keys, link.store, link.url, mount.drive.clock)
+        self.upkeep = UpkeepVerbs(mount, config, told)
         self._drive = mount.drive
         self._started = instant(mount.drive.clock.now_ns())
         self._watch = LoopWatch()
@@ -86,6 +89,7 @@ class CoreService:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._watch.run)
+            nursery.start_soon(self.upkeep.run)
             await nursery.start(self.cloud.run)
             await self.people.start()
             await nursery.start(self.sessions.run)
@@ -116,6 +120,8 @@ class CoreService:
             store=self._link.status(),
             cloud=cloud_status(drive, self._link, instant(drive.clock.now_ns())),
             doors=read_doors(StatePlaces(drive.state).doors),
+            upkeep=self.upkeep.status(),
+            schedules=self.upkeep.schedules(),
         )
 
     async def cache_stats(self) -> CacheStats:

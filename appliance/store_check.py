@@ -42,4 +42,7 @@ async def scrub_store(drive: Drive) -> CheckReport:
     if found.damaged_packs:
         message = f"{found.damaged_packs} packs were damaged; {found.healed} blocks of them were sent anew"
         findings.append(Finding(invariant="store", message=message, repaired=True))
+    if found.checkpoints:
+        message = f"{found.checkpoints} checkpoints were not whole; another one is made from what is here"
+        findings.append(Finding(invariant="store", message=message, repaired=True))
     return CheckReport(findings=findings, checked={"packs": found.packs, "bytes": found.bytes_read})

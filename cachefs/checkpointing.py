@@ -66,6 +66,7 @@ LOG_SHARE = 1 / 8
 """A checkpoint is due when the log behind the last one has so much of the database's bytes, which shrink to a quarter
 or so on their way: thus a recovery reads little log.
 """
+LEAST_GROWN_BYTES = 64 << 10
 OLD_S = 24 * 3600.0
 AGAIN_S = 15.0
 LOOK_S = 10.0
@@ -128,6 +129,7 @@ class Checkpointing:
         self._clock = clock
         self._local_tables = local_tables
         self._log_bytes_then = 0
+        self._is_wanted = False
         self._turn = trio.Lock()
         self._hurry = trio.Event()
         self._outbox_grew = trio.lowlevel.ParkingLot()
@@ -159,7 +161,7 @@ class Checkpointing:
 
     def is_due(self) -> bool:
         """Whether it is time."""
-        if not self.is_usable:
+        if not self.is_usable or self._is_wanted:
             return True
         newest = self.retained[-1].manifest
         if newest.position == self._outbox.position:
@@ -210,7 +212,7 @@ class Checkpointing:
         before = [one for one in self.retained if self._leads_on(one.manifest) and one.name != name]
         kept = [*before, Retained(name, manifest)][-KEPT:]
         await trio.to_thread.run_sync(self._write_down, kept)
-        self.retained, self._log_bytes_then = kept, log_bytes_then
+        self.retained, self._log_bytes_then, self._is_wanted = kept, log_bytes_then, False
         log.info("checkpoint at %d: %d parts, %d bytes sent", position, len(parts), sent_bytes)
         try:
             await self._clean()
@@ -218,6 +220,26 @@ class Checkpointing:
             log.info("what older checkpoints needed could not be removed: %s", error)
         await trio.to_thread.run_sync(self.made)
         return manifest
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether there is log behind the newest checkpoint, as far as this life has sent it."""
+        return self.log_bytes() - self._log_bytes_then > LEAST_GROWN_BYTES
+
+    async def make_soon(self) -> None:
+        """Return once `run` has made another one, due or not."""
+        self._is_wanted = True
+        while self._is_wanted:
+            self._hurry.set()
+            await self._made.park()
+
+    async def distrust(self, name: str) -> None:
+        """This one is not whole in the store: it does not count any more, and another is made soon."""
+        async with self._turn:
+            self.retained = [one for one in self.retained if one.name != name]
+            await trio.to_thread.run_sync(self._write_down, self.retained)
+        self._is_wanted = True
+        self._hurry.set()
 
     async def _digest_at(self, position: int) -> bytes:
         """Of the entry there; its cut was made, so that it is here already, or is being written."""

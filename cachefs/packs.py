@@ -40,6 +40,7 @@ _DEAD = (
 )
 _DOOMED = "SELECT pack, fence, pack_id FROM packs WHERE pack > ? AND state = ? AND doomed_at < ? ORDER BY pack LIMIT ?"
 _STORED = "SELECT pack, size_bytes FROM packs WHERE pack > ? AND state = ? ORDER BY pack LIMIT ?"
+_BYTES = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM packs WHERE state = ?"
 # Of a record with several blocks only those count that are needed. How long its plaintext is nobody has written down:
 # but for the last of a pack, at least GROUP_BYTES.
 _LIVE = (
@@ -127,6 +128,15 @@ class Packs:
     async def stored(self, after: int) -> list[int]:
         """Some packs behind number `after` that are in the store, in order; empty when there are no more."""
         return [pack for pack, _ in await self._look(_STORED, (after, STORED, SURVEYED_PACKS))]
+
+    async def stored_bytes(self) -> int:
+        """Of all packs that are in the store."""
+        return int((await self._look(_BYTES, (STORED,)))[0][1])
+
+    async def waiting(self) -> tuple[int, int]:
+        """How many packs are doomed and still there, and their bytes."""
+        packs, size_bytes = (await self._look(_BYTES, (DOOMED,)))[0]
+        return packs, size_bytes
 
     async def living(self, pack: int) -> list[Living]:
         """The blocks of a pack that are needed, in the order in which they lie there."""

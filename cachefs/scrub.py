@@ -46,7 +46,9 @@ class Place(NamedTuple):
 
 
 class Scrub:
-    """One pass over all blocks, or over a `share` of them by chance. `found` hears of each damaged page."""
+    """One pass over all blocks, or over a `share` of them by chance, or over some of them from one on. `found` hears of
+    each damaged page.
+    """
 
     def __init__(self, cache: Cache, found: Callable[[BytesDamaged], None], share: float = 1.0) -> None:
         self.checked_bytes = 0
@@ -58,11 +60,12 @@ class Scrub:
         self._dice = random.Random()
         self._thread = trio.CapacityLimiter(1)
 
-    async def run(self) -> None:
-        """The whole pass. Raises StorageBroken."""
+    async def run(self, last: int = 0, most_bytes: float = float("inf")) -> int:
+        """The pass over the blocks behind number `last`, until about so many bytes are read. Returns the last block, 0
+        at the end of all. Raises StorageBroken.
+        """
         reader = self._cache.database.reader()
         try:
-            last = 0
             while rows := await trio.to_thread.run_sync(_next, reader, last, limiter=self._thread):
                 last = rows[-1].block
                 if self._share < 1.0:
@@ -70,6 +73,9 @@ class Scrub:
                 for batch in _batches(rows):
                     for block in await self._suspects(batch):
                         await self._look_closely(block)
+                if self.checked_bytes >= most_bytes:
+                    return last
+            return 0
         finally:
             reader.close()
 

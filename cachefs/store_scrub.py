@@ -5,6 +5,9 @@ A share of all packs is read a day, by their numbers, in rounds of the upkeep (`
 anew (`Repacker.rescue`). What is left is *lost* as long as the pack stays as it is: its blocks are suspect, so that the
 same bytes saved again are stored and heal every version that needs them (T20), and whoever knows names them.
 
+At the end of each cycle the retained checkpoints are read (`cachefs.checkpoint_scrub`), whose rows are here: one that
+is not whole does not count any more, and another is made.
+
 Nothing is removed for it. A pack that could not be read keeps its row, its object and the rows of what is lost: it may
 be back tomorrow.
 """
@@ -27,17 +30,24 @@ _SET = "INSERT INTO local_counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SE
 
 
 class Scrubbed(NamedTuple):
-    """What a scrub has read and found; `healed` and `lost` are numbers of blocks, the latter those that are."""
+    """What a scrub has read and found; `healed` counts blocks, `lost` are those that are. `checkpoints` that were not
+    whole are made anew.
+    """
 
     packs: int
     bytes_read: int
     damaged_packs: int
     healed: int
     lost: Sequence[int]
+    checkpoints: int = 0
 
 
 async def _nobody(lost: Sequence[int]) -> None:
     pass
+
+
+async def _none() -> tuple[int, int]:
+    return 0, 0
 
 
 class StoreScrub:
@@ -54,6 +64,8 @@ class StoreScrub:
     ) -> None:
         self.found_lost: Callable[[Sequence[int]], Awaitable[None]] = _nobody
         """Hears of blocks that are lost."""
+        self.check_checkpoints: Callable[[], Awaitable[tuple[int, int]]] = _none
+        """Reads the retained checkpoints: how many bytes, and how many are not whole. Raises StoreError."""
         self._database = database
         self._store = store
         self._keys = keys
@@ -66,11 +78,13 @@ class StoreScrub:
         what was healed until then is healed.
         """
         after = 0 if is_whole else self._after()
-        packs = read = damaged = healed = 0
+        packs = read = damaged = healed = checkpoints = 0
         lost: list[int] = []
         while read < most_bytes:
             some = await self._packs.stored(after)
             if not some:
+                size_bytes, checkpoints = await self.check_checkpoints()
+                read += size_bytes
                 self._database.write(_SET, (SCRUBBED, 0))  # the next cycle begins
                 break
             for number in some:
@@ -85,7 +99,7 @@ class StoreScrub:
                 self._database.write(_SET, (SCRUBBED, after))
                 if read >= most_bytes:
                     break
-        return Scrubbed(packs, read, damaged, healed, lost)
+        return Scrubbed(packs, read, damaged, healed, lost, checkpoints)
 
     def _after(self) -> int:
         row = self._database.row("SELECT value FROM local_counters WHERE name = ?", (SCRUBBED,))

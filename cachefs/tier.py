@@ -7,8 +7,9 @@ No rule stands here, only who tells whom. Without a tier (a drive whose store is
 blocks wait as unsent, and what is not held cannot be read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 
@@ -30,6 +31,7 @@ from cloud_tier.object_store import Buffer, ObjectStore
 from cloud_tier.repack import Repacker
 from cloud_tier.uploader import Uploader
 
+T = TypeVar("T")
 RECENCY = "recency"  # in the state directory: do not change
 
 
@@ -113,7 +115,6 @@ class Tier:
             await self._may_send.wait()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.uploader.run)
-            nursery.start_soon(self.upkeep.run)
             if self._is_fenced is not None:
                 await self._is_fenced.wait()
                 nursery.cancel_scope.cancel()
@@ -130,7 +131,33 @@ class Tier:
         )
         collector = Collector(cloud.store, packs, cloud.right, cache.clock, cloud.margins)
         scrub = StoreScrub(cache.database, cloud.store, cloud.keys, packs, repacker, cache.suspects)
-        return Upkeep(cache.database, packs, collector, repacker, scrub, cache.clock, cloud.margins)
+        return Upkeep(packs, collector, repacker, scrub, cloud.margins)
+
+    async def tidy(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Do work that changes the store, unless it is not this machine's (yet): then None. It ends, with None, when
+        another machine takes the store. Raises what the work raises.
+        """
+        done: T | None = None
+        refused: Exception | None = None
+        if self._may_send is not None and not self._may_send.is_set():
+            return None
+        async with trio.open_nursery() as nursery:
+
+            async def stop() -> None:
+                if self._is_fenced is not None:
+                    await self._is_fenced.wait()
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop)
+            if self._is_fenced is None or not self._is_fenced.is_set():
+                try:
+                    done = await work()
+                except Exception as error:  # not as one of a group
+                    refused = error
+            nursery.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
+        return done
 
     def _is_sending(self) -> bool:
         return self.uploader.trouble is None and bool(self._cache.catalog.unsent_blocks or self._cache.blocks.open)

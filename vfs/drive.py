@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from cachefs.cache import Cache
+from cachefs.checkpoint_scrub import CheckpointScrub
 from cachefs.cut import CutPolicy
 from cachefs.database import Database
 from cachefs.disk import Disk, RealDisk
@@ -34,6 +35,7 @@ from vfs.namespace import Namespace
 from vfs.past import Past
 from vfs.people import People
 from vfs.pins import Pins
+from vfs.policies import Policies
 from vfs.pruning import Pruning
 from vfs.reaper import Reaper
 from vfs.recovered import lost_blocks
@@ -80,6 +82,8 @@ class Drive:
         if self.tier is not None and cloud is not None:
             self.mirror = mirror = Mirror(self.cache, cloud, state, LOCAL_TABLES)
             self.tier.upkeep.collector.oldest_retained = lambda: mirror.checkpointing.oldest_position
+            checkpoints = CheckpointScrub(cloud.store, cloud.keys, mirror.checkpointing)
+            self.tier.upkeep.scrub.check_checkpoints = checkpoints.run
             self.tier.upkeep.scrub.found_lost = lambda lost: report_lost(self.past, lost, self.snapshots.all())
         counters = self.cache.counters
         self.epochs = Epochs(database, self.cuts)
@@ -100,6 +104,7 @@ class Drive:
             self.recut = Recut(self.cache, self.contents, self.inodes, self.files, names, resting)
             self.sealing.found_damage = lambda error: report_page(self.past, error, self.snapshots.all())
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
+        self.policies = Policies(database)
         self.pruning = Pruning(database, self.contents, self.inodes)
         self.doors = Doors(database, counters, self.snapshots, self.namespace, self.areas)
         self.past = Past(database, self.epochs)
@@ -179,6 +184,7 @@ class Drive:
         self.people.load()
         self.shares.load()
         self.snapshots.load()
+        self.policies.load()
         if self.cloud_epochs is not None:
             self.cloud_epochs.load()
         self.doors.load()

@@ -108,6 +108,7 @@ class Inodes:
         self._dirty: list[Inode] = []
         self._ended: set[int] = set()  # reaped; their rows go at the next flush
         self._lookups = Lookups()
+        self._changed_in = 0  # the newest epoch in which a row was written, in this life
         self._orphans: set[int] = set()
         self.writers: set[int] = set()  # actors who changed something in this epoch
         self.released_sets: set[int] = set()  # xattr sets that lost an inode; `Xattrs.flush` asks who is left
@@ -189,6 +190,10 @@ class Inodes:
             self._orphans.add(inode.ino)
             self._reap_if_unheld(inode.ino)
 
+    def is_changed_after(self, epoch: int) -> bool:
+        """Whether anything was changed, in this life, since that epoch ended. O(1)."""
+        return self._changed_in > epoch or bool(self._dirty or self._ended)
+
     def unwritten(self) -> int:
         """How many inodes wait for the next flush."""
         return len(self._dirty) + len(self._ended)
@@ -196,6 +201,8 @@ class Inodes:
     def flush(self) -> None:
         """Write the rows that changed."""
         epoch, write = self._epochs.current, self._database.write
+        if self._dirty or self._ended:
+            self._changed_in = epoch
         for i in self._dirty:
             if not i.is_dirty:  # reaped meanwhile
                 continue

@@ -190,6 +190,14 @@ CREATE TABLE pins (
     ino INTEGER PRIMARY KEY                -- file number
 );
 
+-- When work that nobody asks for was done last. Of this machine alone (T7).
+CREATE TABLE schedules (
+    job    TEXT PRIMARY KEY,
+    ran_ns INTEGER NOT NULL,               -- when its last run ended: nanoseconds since 1970
+    is_ok  INTEGER NOT NULL,               -- 0 = it found damage
+    result TEXT NOT NULL                   -- what it did or found, a clause; '' = there was nothing to do
+) WITHOUT ROWID;
+
 -- Long work in steps. A restore that a crash interrupts while 'building' has changed nothing and becomes 'failed'.
 CREATE TABLE jobs (
     job           INTEGER PRIMARY KEY,

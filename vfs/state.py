@@ -23,7 +23,7 @@ from vfs.names import SNAPSHOTS, fold
 from vfs.upgrading import keep_before_upgrade
 
 DATABASE = "drive.db"
-LOCAL_TABLES = CACHE_TABLES | {"pins"}
+LOCAL_TABLES = CACHE_TABLES | {"pins", "schedules"}
 """Tables that are of this machine alone: they never leave it, and a new machine begins them anew (T7)."""
 VISIBLE_DOOR = b"Previous Versions"
 

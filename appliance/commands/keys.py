@@ -11,7 +11,7 @@ import typer
 
 from appliance.commands.options import Json, KitOption, PassphraseFile, State, given_passphrase, path_option, places_of
 from appliance.commands.output import print_json, print_table
-from appliance.config import read_config
+from appliance.config_reading import read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem, KeyState, Problem, ServiceError
 from appliance.errors import AlreadyRunning

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from appliance.commands.options import Json, KitOption, Mount, PassphraseFile, State, mount_of, places_of
-from appliance.config import read_config
+from appliance.config_reading import read_config
 from appliance.errors import ApplianceError
 from appliance.lock import holding
 from appliance.logs import TOLD, logging_to

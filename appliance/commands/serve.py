@@ -22,7 +22,8 @@ from appliance.commands.options import (
     places_of,
 )
 from appliance.commands.output import print_json
-from appliance.config import Config, read_config
+from appliance.config import Config
+from appliance.config_reading import read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem
 from appliance.errors import AlreadyRunning

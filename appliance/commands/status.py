@@ -3,6 +3,7 @@
 from appliance.commands.options import Json, State, places_of
 from appliance.commands.output import print_json
 from appliance.control.client import ControlClient
+from appliance.control.upkeep_protocol import Schedule, UpkeepStatus
 from appliance.figures import instant_text, size_text
 
 
@@ -36,7 +37,28 @@ def status(state: State = None, json: Json = False) -> None:
             again = f", started again {door.restarts} times" if door.restarts else ""
             print(f"  {door.name:<10} {word} since {instant_text(door.since)}{again}", end="")
             print(f": {door.reason}" if door.reason else "")
+    if now.upkeep is not None:
+        _print_upkeep(now.upkeep)
+    for one in now.schedules:
+        _print_schedule(one)
     if cache.damaged_pages:
         print(f"  DAMAGED    {cache.damaged_pages} pages of 4 KiB; the core's log names their files")
     print(f"  jobs       {now.jobs_running} running")
     print(f"  running    since {instant_text(now.started)}, version {now.version}")
+
+
+def _print_upkeep(upkeep: UpkeepStatus) -> None:
+    if upkeep.stored_bytes:
+        needed = size_text(upkeep.needed_bytes)
+        print(f"  upkeep     {size_text(upkeep.stored_bytes)} of packs, {needed} of it needed", end="")
+        print(f"; {size_text(upkeep.waiting_bytes)} wait for their grace" if upkeep.waiting else "")
+    if upkeep.doubt is not None:
+        print(f"  CLOCK      {upkeep.doubt}; until then no snapshot is given up")
+
+
+def _print_schedule(one: Schedule) -> None:
+    said = f": {one.result}" if one.result else ""
+    word = "" if one.ok else "DAMAGE "
+    then = f"waits: {one.trouble}" if one.trouble else f"next {instant_text(one.next_due)}"
+    then = "at work" if one.running else then
+    print(f"  {one.name:<12} {word}last {instant_text(one.last_run)}{said}; {then}")

@@ -46,6 +46,7 @@ from appliance.control.protocol import (
     UndoRequest,
     Version,
 )
+from appliance.control.upkeep_protocol import PolicyPreview, PolicyRequest, PolicyState, Tidied
 from appliance.errors import NoRights
 from appliance.lock import is_held
 from appliance.places import StatePlaces
@@ -176,6 +177,22 @@ class ControlClient:
 
     def register_session(self, request: SessionRequest) -> None:
         self._ask("POST", "/v1/actors", request)
+
+    def gc(self) -> Tidied:
+        """Takes as long as the line needs."""
+        return self._one(Tidied, "POST", "/v1/gc", timeout_s=None)
+
+    def policy(self) -> PolicyState:
+        return self._one(PolicyState, "GET", "/v1/policy")
+
+    def set_policy(self, request: PolicyRequest) -> PolicyState:
+        return self._one(PolicyState, "PUT", "/v1/policy", request)
+
+    def cancel_policy(self) -> PolicyState:
+        return self._one(PolicyState, "POST", "/v1/policy/cancel")
+
+    def preview_policy(self, request: PolicyRequest) -> PolicyPreview:
+        return self._one(PolicyPreview, "POST", "/v1/policy/preview", request)
 
     def metrics(self) -> str:
         """The status as Prometheus text."""

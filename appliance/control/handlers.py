@@ -44,6 +44,7 @@ from appliance.control.protocol import (
     Version,
 )
 from appliance.control.services import DriveService
+from appliance.control.upkeep_handlers import route_upkeep
 from appliance.roles import Acting, require
 from vfs.people import Role
 
@@ -100,6 +101,7 @@ def build_app(service: DriveService, core_uid: int) -> FastAPI:
     _route_cloud(app, service)
     route_users(app, service)
     route_shares(app, service)
+    route_upkeep(app, service)
     _route_doors(app, service)
     return app
 

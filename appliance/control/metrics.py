@@ -1,6 +1,7 @@
 """The status as Prometheus text. Pure; names are an interface for whoever scrapes them: add, never rename."""
 
 from appliance.control.protocol import CloudStatus, Status
+from appliance.control.upkeep_protocol import Schedule, UpkeepStatus
 
 
 def as_prometheus(status: Status) -> str:
@@ -31,6 +32,8 @@ def as_prometheus(status: Status) -> str:
     ]
     if status.cloud is not None:
         gauges += _of_cloud(status.cloud)
+    if status.upkeep is not None:
+        gauges += _of_upkeep(status.upkeep)
     if status.last_cut is not None:
         gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))
     lines = [_lines(name, "gauge", meaning, value) for name, meaning, value in gauges]
@@ -38,6 +41,7 @@ def as_prometheus(status: Status) -> str:
     lines.append(_lines("cache_reads_total", "counter", "Reads of sealed blocks", cache.reads))
     lines.append(_lines("cache_misses_total", "counter", "Reads that had to wait for the store", cache.misses))
     lines.append(_lines("cache_fetched_bytes_total", "counter", "Bytes that came from the store", cache.fetched_bytes))
+    lines += _of_schedules(status.schedules)
     if status.cloud is not None:
         sent = status.cloud.sent_bytes
         lines.append(_lines("cloud_sent_bytes_total", "counter", "Bytes of packs that the store has taken", sent))
@@ -58,6 +62,38 @@ def _of_cloud(cloud: CloudStatus) -> list[tuple[str, str, float]]:
     if cloud.trouble_since is not None:
         gauges.append(("cloud_trouble_since_seconds", "Since when requests fail", cloud.trouble_since.timestamp()))
     return gauges
+
+
+def _of_upkeep(upkeep: UpkeepStatus) -> list[tuple[str, str, float]]:
+    return [
+        ("store_pack_bytes", "Bytes of packs in the store, as of the last survey", upkeep.stored_bytes),
+        ("store_needed_bytes", "Of these, bytes that something needs", upkeep.needed_bytes),
+        ("store_waiting_packs", "Packs that are doomed and wait for their grace", upkeep.waiting),
+        ("clock_doubted", "1 when the clock leapt and no snapshot is given up for it", float(upkeep.doubt is not None)),
+    ]
+
+
+def _of_schedules(schedules: list[Schedule]) -> list[str]:
+    """Four gauges, each with a line for every kind of work."""
+    found = []
+    for name, meaning, values in (
+        (
+            "schedule_last_run_seconds",
+            "When it was done last",
+            [one.last_run and one.last_run.timestamp() for one in schedules],
+        ),
+        ("schedule_next_due_seconds", "When it is due", [one.next_due.timestamp() for one in schedules]),
+        ("schedule_ok", "0 when its last run found damage", [float(one.ok) for one in schedules]),
+        ("schedule_waits", "1 when it is due and cannot be done", [float(bool(one.trouble)) for one in schedules]),
+    ):
+        lines = "".join(
+            f'hybrid_drive_{name}{{job="{one.name}"}} {value:.15g}\n'
+            for one, value in zip(schedules, values, strict=True)
+            if value is not None
+        )
+        if lines:
+            found.append(f"# HELP hybrid_drive_{name} {meaning}\n# TYPE hybrid_drive_{name} gauge\n{lines}")
+    return found
 
 
 def _lines(name: str, kind: str, meaning: str, value: float) -> str:

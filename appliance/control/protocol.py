@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AwareDatetime, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
+from appliance.control.messages import Answer, Request
+from appliance.control.upkeep_protocol import Schedule, UpkeepStatus
 from appliance.exit_codes import PROBLEM_CODES
 
 
@@ -41,12 +43,8 @@ MOST_DIFFERENCES = 1000
 """A plan or a refusal names at most this many differences; its counts are complete."""
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_Answer = Answer
+_Request = Request
 
 
 class Snapshot(_Answer):
@@ -302,7 +300,9 @@ class Status(_Answer):
     free_bytes: int
     store: StoreStatus | None = None
     cloud: CloudStatus | None = None
-    doors: list[DoorStatus] = []
+    doors: list[DoorStatus] = Field(default_factory=list)
+    upkeep: UpkeepStatus | None = None
+    schedules: list[Schedule] = Field(default_factory=list)
 
 
 class Finding(_Answer):
@@ -371,7 +371,7 @@ class Problem(_Answer):
 
     code: str
     message: str
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class ServiceError(Exception):

@@ -32,6 +32,7 @@ from appliance.control.protocol import (
     Task,
     Version,
 )
+from appliance.control.upkeep_protocol import PolicyPreview, PolicyRequest, PolicyState, Tidied
 from appliance.roles import Acting
 from vfs.people import Role
 
@@ -167,6 +168,26 @@ class PeopleService(Protocol):
     async def deny(self, name: str, who: str) -> Share: ...
 
 
+class UpkeepService(Protocol):
+    """Housekeeping: tidying the store up, and how long snapshots stay. Every method raises `ServiceError`."""
+
+    async def gc(self) -> Tidied:
+        """Raises `store_refused` when this machine may not write to the store."""
+        ...
+
+    async def policy(self) -> PolicyState: ...
+
+    async def set_policy(self, request: PolicyRequest) -> PolicyState:
+        """What gets longer counts at once, what gets shorter after a week. Raises `usage`."""
+        ...
+
+    async def cancel_policy(self) -> PolicyState:
+        """Raises `not_found` when no shorter one is to come."""
+        ...
+
+    async def preview_policy(self, request: PolicyRequest) -> PolicyPreview: ...
+
+
 class DriveService(Protocol):
     """What the core offers. Every method raises `ServiceError` for a refusal, anything else is a defect of the core."""
 
@@ -181,6 +202,9 @@ class DriveService(Protocol):
 
     @property
     def cloud(self) -> CloudService: ...
+
+    @property
+    def upkeep(self) -> UpkeepService: ...
 
     @property
     def sessions(self) -> SessionService: ...

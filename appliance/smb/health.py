@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.config import SmbConfig, read_config
+from appliance.config import SmbConfig
+from appliance.config_reading import read_config
 from appliance.control.protocol import Advice, DoorStatus
 from appliance.door_book import read_doors
 from appliance.errors import ApplianceError

@@ -124,7 +124,8 @@ def test_check_and_metrics_tell_what_the_service_knows(client: ControlClient, se
     assert client.check().findings == service.findings
     metrics = client.metrics()
     assert "\nhybrid_drive_cache_budget_bytes 1073741824\n" in metrics
-    assert metrics.count("# TYPE") == metrics.count("# HELP") == 35
+    assert metrics.count("# TYPE") == metrics.count("# HELP") == 43
+    assert f'\nhybrid_drive_schedule_last_run_seconds{{job="retention"}} {START.timestamp():.0f}\n' in metrics
     assert "\nhybrid_drive_cloud_complete 1\n" in metrics
     service.cloud_status = CLOUD.model_copy(update={"state": "stuck", "unsent_bytes": 7, "trouble_since": START})
     metrics = client.metrics()

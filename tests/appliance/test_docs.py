@@ -9,12 +9,13 @@ import pytest
 from typer.main import get_command
 
 from appliance import cli
-from appliance.config import DEFAULT_TEXT
+from appliance.config_text import DEFAULT_TEXT
 from appliance.control.handlers import _HTTP_STATUS
 from appliance.exit_codes import MEANINGS, PROBLEM_CODES, ExitCode, exit_code_for
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLI_PAGE = (DOCS / "cli.md").read_text()
+CONFIGURATION_PAGE = (DOCS / "configuration.md").read_text()
 PROTOCOL_PAGE = (DOCS / "protocol.md").read_text()
 NEVER_SENT = {"no_fuse", "findings", "unanswered"}
 """Codes that only a command or the client itself can say."""
@@ -59,7 +60,7 @@ def test_every_key_of_the_configuration_is_on_the_page() -> None:
         elif " = " in line and not line.startswith("#"):
             key, _, rest = line.partition(" = ")
             value = rest.partition("#")[0].strip()
-            assert f"\n| `{table} {key}` | `{value}` | " in CLI_PAGE
+            assert f"\n| `{table} {key}` | `{value}` | " in CONFIGURATION_PAGE
 
 
 def test_every_route_is_on_the_page() -> None:

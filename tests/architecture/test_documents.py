@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kit.drive_builder import DriveBuilder
 
-from appliance.config import _KEYS
+from appliance.config_keys import KEYS
 from appliance.exit_codes import ExitCode
 from cachefs.disk import RealDisk
 from cachefs.intent_log import BATCH, MARK, STATEMENT, IntentLog, read_records
@@ -77,7 +77,7 @@ def test_every_invariant_has_its_number_and_a_status() -> None:
 
 def test_every_key_and_every_exit_code_is_on_some_page() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
-    assert [f"[{table}] {key}" for table, keys in _KEYS.items() for key in keys if f"[{table}] {key}" not in text] == []
+    assert [f"[{table}] {key}" for table, keys in KEYS.items() for key in keys if f"[{table}] {key}" not in text] == []
     assert [code.name for code in ExitCode if f"| {code.value} | {code.name.lower()} |" not in text] == []
 
 

@@ -16,7 +16,7 @@ import trio
 from bench.scale_built import FILE, Builder, build
 
 from appliance.assemble import open_drive
-from appliance.config import read_config
+from appliance.config_reading import read_config
 from appliance.keys import Brought, Keys
 from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces

@@ -54,7 +54,7 @@ async def test_a_sound_store_is_read_once_and_left_alone(virtual_time: MockClock
     before = built.store.calls["put"]
     found = await built.tier.upkeep.scrub_all()
     assert (found.packs, found.damaged_packs, found.healed, found.lost) == (3, 0, 0, [])
-    assert found.bytes_read == sum([await built.store.size(name) for name in await built.packs()])
+    assert found.bytes_read > sum([await built.store.size(name) for name in await built.packs()]), "and checkpoints"
     assert built.store.calls["put"] == before
 
 

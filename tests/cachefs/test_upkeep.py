@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -304,7 +305,7 @@ async def test_fresh_work_goes_first(virtual_time: MockClock, built: CloudDrive)
     await built.write("fresh", noise(99, 5000))
     await built.seal()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(rounds, built, 0.25)
+        nursery.start_soon(partial(rounds, built, 0.25, is_daily=True))
         await trio.sleep(120)
         assert states(built).count(DOOMED) == 0, "something waits to be sent"
         built.store.is_offline = False

@@ -18,7 +18,7 @@ from kit.losing_disk import LosingDisk, crash_points
 from kit.sqlite_files import watched
 from trio.testing import MockClock
 
-from appliance.config import DEFAULT_TEXT
+from appliance.config_text import DEFAULT_TEXT
 from appliance.keys import Brought, Keys
 from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces, is_made, require_drive

@@ -41,9 +41,19 @@ from appliance.control.protocol import (
     Version,
 )
 from appliance.control.server import serve_control
+from appliance.control.upkeep_protocol import (
+    PolicyPreview,
+    PolicyRequest,
+    PolicyState,
+    Schedule,
+    Spans,
+    Tidied,
+    UpkeepStatus,
+)
 from appliance.roles import Acting
 from appliance.when import Unresolved, resolve_when
 from cloud_tier.kit import Kit
+from vfs.retention import Policy
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CLOUD = CloudStatus(
@@ -100,6 +110,38 @@ class FakeKeys:
         if self.is_offline:
             raise ServiceError("offline", "The cloud store cannot be reached.")
         self.ring += 1
+
+
+class FakeUpkeep:
+    """Housekeeping of a `FakeService`: a policy, of which what is set is to come, and one snapshot that would go."""
+
+    def __init__(self) -> None:
+        self.current = Spans.model_validate(Policy().spans)
+        self.pending: Spans | None = None
+        self.tidied = Tidied(repacked=1, doomed=2, deleted=3, waiting=4, waiting_bytes=2**20)
+
+    async def gc(self) -> Tidied:
+        return self.tidied
+
+    async def policy(self) -> PolicyState:
+        takes_effect = START + timedelta(days=7) if self.pending is not None else None
+        return PolicyState(current=self.current, pending=self.pending, takes_effect=takes_effect)
+
+    async def set_policy(self, request: PolicyRequest) -> PolicyState:
+        self.pending = self._wanted(request)
+        return await self.policy()
+
+    async def cancel_policy(self) -> PolicyState:
+        if self.pending is None:
+            raise ServiceError("not_found", "No shorter policy is to come; nothing was changed.")
+        self.pending = None
+        return await self.policy()
+
+    async def preview_policy(self, request: PolicyRequest) -> PolicyPreview:
+        return PolicyPreview(policy=self._wanted(request), going=["2026-03-01T11-00-00Z"], snapshots=3)
+
+    def _wanted(self, request: PolicyRequest) -> Spans:
+        return (self.pending or self.current).model_copy(update=request.model_dump(exclude_none=True))
 
 
 class FakeCloud:
@@ -214,6 +256,12 @@ class FakeService:
         self.cloud = FakeCloud()
         self.people = FakePeople()
         self.own = FakeOwn(self)
+        self.upkeep = FakeUpkeep()
+        self.schedules = [
+            Schedule(name="retention", last_run=START, next_due=START + timedelta(minutes=15)),
+            Schedule(name="scrub store", result="read 1.0 GiB", last_run=START, next_due=START + timedelta(days=1)),
+        ]
+        self.upkeep_status = UpkeepStatus(waiting=2, waiting_bytes=2**20, stored_bytes=2**30, needed_bytes=2**29)
         self.sessions = FakeSessions()
         self.store = StoreStatus(url="file:///the/store", state="reachable")
         self.cloud_status = CLOUD
@@ -262,6 +310,8 @@ class FakeService:
             free_bytes=9 * 2**40,
             store=self.store,
             cloud=self.cloud_status,
+            upkeep=self.upkeep_status,
+            schedules=self.schedules,
         )
 
     async def create_snapshot(self, label: str | None) -> Snapshot:

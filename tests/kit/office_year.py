@@ -73,7 +73,7 @@ class OfficeYear:
         await self._look()
         self._checkpoints = [*self._checkpoints[-1:], built.drive.cuts.durable]
         for _ in range(2):
-            await built.tier.upkeep.round()
+            await built.tier.upkeep.round(is_daily=True)
             await built.cut()
             await self._look()
             built.clock.advance(DAY_S / 2)  # type: ignore[attr-defined]

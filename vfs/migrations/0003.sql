@@ -1,4 +1,4 @@
--- Version 3: people, groups and shares. What each column means stands in `schema.sql`.
+-- Version 3: people, groups and shares; when schedules ran last. What each column means stands in `schema.sql`.
 CREATE TABLE users (
     uid        INTEGER PRIMARY KEY,
     name       TEXT NOT NULL,
@@ -35,4 +35,10 @@ CREATE TABLE secrets (
 CREATE TABLE settings (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE schedules (
+    job    TEXT PRIMARY KEY,
+    ran_ns INTEGER NOT NULL,
+    is_ok  INTEGER NOT NULL,
+    result TEXT NOT NULL
 ) WITHOUT ROWID;
