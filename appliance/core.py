@@ -129,9 +129,9 @@ async def _serve(
             nursery.start_soon(link.run)
             await nursery.start(mount.flusher.run)
             set_read_ahead(mount.path, READ_AHEAD_KIB)
-            if config.smb.enabled and os.geteuid() == 0:
-                await nursery.start(SmbTeller(mount, places, config.smb, link.keys.held.drive_id).run)
             service = CoreService(mount, link, config)
+            if config.smb.enabled and os.geteuid() == 0:
+                service.people.on_changed(SmbTeller(mount, places, config.smb, link.keys.held.drive_id).tell)
             await nursery.start(service.run)
             audit = Audit(places.audit_log, mount.drive.clock, service.people.name_of)
             control = partial(serve_control, service, places.control_socket, core_uid=os.geteuid(), tell=audit.write)

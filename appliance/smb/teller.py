@@ -1,7 +1,8 @@
 """Keeps smbd told: what the rows say of people and shares becomes smbd's files, at the start and at each change.
 
-Promises that smbd's files are there when `started` returns, before anybody can start smbd; and that changes in quick
-succession become one. What goes wrong is logged and does not end the core: the next change tries again.
+Promises that smbd's files are there before anybody can start smbd, and that whoever changes people or shares has his
+answer when smbd knows, and the sessions of those who lost a right have ended. What goes wrong is logged and does not
+end the core: the next change tries again.
 """
 
 import logging
@@ -25,29 +26,17 @@ class SmbTeller:
     def __init__(self, mount: Mount, places: StatePlaces, config: SmbConfig, drive_id: bytes) -> None:
         self._drive = mount.drive
         self._files = SmbFiles(places, mount.path, config, machine_sid(drive_id))
-        self._changed = trio.Event()
-        self._drive.shares.on_change(self.changed)
+        self._is_first = True
 
-    def changed(self) -> None:
-        """People, shares or rights are not what they were."""
-        self._changed.set()
-
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Tell, until cancelled. Started once smbd's files are there."""
-        await self._tell(is_first=True)
-        task_status.started()
-        while True:
-            await self._changed.wait()
-            self._changed = trio.Event()
-            await self._tell()
-
-    async def _tell(self, *, is_first: bool = False) -> None:
+    async def tell(self) -> None:
+        """What the rows say now; the first time everything anew. To be called by one at a time."""
         sharing = self._sharing()
         try:
-            if is_first:
+            if self._is_first:
                 await trio.to_thread.run_sync(self._files.make, sharing)
             else:
                 await trio.to_thread.run_sync(self._files.tell, sharing, dict(self._drive.actors.sessions()))
+            self._is_first = False
         except (OSError, ValueError) as error:
             log.error("smbd is not told of people and shares: %s", error)
 
