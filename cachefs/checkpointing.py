@@ -149,7 +149,7 @@ class Checkpointing:
                 try:
                     await self.make()
                     self.trouble = None
-                except (CloudError, OSError, apsw.Error, KeyError, trio.TooSlowError) as error:
+                except (CloudError, OSError, apsw.Error, trio.TooSlowError) as error:
                     if str(error) != str(self.trouble):  # what a store lacks is said by whoever sends packs
                         level = logging.INFO if isinstance(error, StoreError) else logging.WARNING
                         log.log(level, "a checkpoint could not be made, and will be later: %s", error)
@@ -198,9 +198,8 @@ class Checkpointing:
         keys = self._keys()
         log_bytes_then = self.log_bytes()
         try:
-            position = await trio.to_thread.run_sync(self._copy_database)
+            position, digest = await self._copied()
             await trio.to_thread.run_sync(self._check_copy)
-            digest = await self._digest_at(position)
             parts, sent_bytes = await self._put_parts(keys)
             size_bytes = self._copy.stat().st_size
         finally:
@@ -241,12 +240,16 @@ class Checkpointing:
         self._is_wanted = True
         self._hurry.set()
 
-    async def _digest_at(self, position: int) -> bytes:
-        """Of the entry there; its cut was made, so that it is here already, or is being written."""
-        with trio.fail_after(AGAIN_S):
-            while self._outbox.position < position:
-                await self._outbox_grew.park()
-        return self._outbox.digests[position]
+    async def _copied(self) -> tuple[int, bytes]:
+        """Copy the database; of which cut that is, and the digest of its entry."""
+        while True:
+            position = await trio.to_thread.run_sync(self._copy_database)
+            with trio.fail_after(AGAIN_S):
+                while self._outbox.position < position:  # it is being written
+                    await self._outbox_grew.park()
+            if (digest := self._outbox.digests.get(position)) is not None:
+                return position, digest
+            await trio.lowlevel.checkpoint()  # the log began anew meanwhile: the copy leads to nothing
 
     def wake(self) -> None:
         """The outbox may have grown."""
