@@ -121,6 +121,14 @@ class Areas:
                 if area.gid is not None and (self._shares.access(area.gid, uid) or 0) < access:
                     raise NoAccess("this user may only read here")
 
+    def require_past(self, uid: int, gid: int) -> None:
+        """Raise NoAccess if a past file or folder of group `gid` was in a share where somebody may not even read now.
+
+        The kernel asks for its modes of then, and for groups that a program may have had since before.
+        """
+        if uid in self._shares.watched and self._shares.is_share(gid) and self._shares.access(gid, uid) is None:
+            raise NoAccess("this user is no member of the share any more")
+
     def share_of(self, ino: int) -> int | None:
         """The number of the share that holds a file or folder, if one does."""
         return next((area.gid for area in self.holding(ino) if area.gid is not None), None)

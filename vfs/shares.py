@@ -90,6 +90,10 @@ class Shares:
         share = self._called(name)
         return share if share is not None and not share.is_open and share.name == name else None
 
+    def is_share(self, gid: int) -> bool:
+        """Whether the number is that of a share, also of one that was removed."""
+        return gid in self._shares
+
     def of_folder(self, name: bytes) -> Share | None:
         """The share whose folder at the root has exactly that name."""
         for share in self._shares.values():

@@ -96,8 +96,15 @@ def test_a_writer_who_becomes_a_reader_is_stopped_also_where_he_is_signed_in(off
     with refused(errno.EACCES):
         with_old_groups(lambda: (work / "file").write_bytes(b"2") and None)
     assert with_old_groups((work / "file").read_bytes) == b"1"
+    past = office.mount / ".snapshots" / snap(office) / "Sales" / "work"
+    assert with_old_groups((past / "file").read_bytes) == b"1"
     people.deny("Sales", "anna")
-    for attempt in ((work / "file").read_bytes, lambda: os.listdir(work)):
+    for attempt in (
+        (work / "file").read_bytes,
+        lambda: os.listdir(work),
+        (past / "file").read_bytes,
+        lambda: os.listdir(past),
+    ):
         with refused(errno.EACCES):
             with_old_groups(attempt)
     people.remove_user("anna")

@@ -19,6 +19,8 @@ from cachefs.outbox import MOST_BYTES, Outbox, table_of
 from cloud_tier.object_names import LOG
 from cloud_tier.object_store import list_objects
 from vfs.drive import Drive
+from vfs.people import Role, SecretKind
+from vfs.shares import Access
 from vfs.state import LOCAL_TABLES
 
 
@@ -53,7 +55,7 @@ async def work(built: CloudDrive, seed: int, steps: int) -> None:
     paths = [f"f{number}" for number in range(6)]
     for _ in range(steps):
         path, other = chance.sample(paths, 2)
-        match chance.randrange(10):
+        match chance.randrange(11):
             case 0 | 1 | 2:
                 await built.write(path, chance.randbytes(chance.choice((10, 5000, 70_000))))
             case 3 if built.find(path):
@@ -75,6 +77,24 @@ async def work(built: CloudDrive, seed: int, steps: int) -> None:
                     built.drive.snapshots.delete(chance.choice(snapshots).name)
             case 9:
                 await built.cut()
+            case 10:
+                change_people(built, chance)
+
+
+def change_people(built: CloudDrive, chance: random.Random) -> None:
+    """Anything that writes rows about people."""
+    people, shares = built.drive.people, built.drive.shares
+    names = [user.name for user in people.users()]
+    if len(names) < 3:
+        user = people.add_user(f"user{people.next_number()}", "", Role.EMPLOYEE)
+        people.set_secrets(user.uid, {SecretKind.NT: "00" * 16})
+        people.add_member(people.add_group(f"group{user.uid}").name, user.name)
+        shares.allow(shares.open(f"Share {user.uid}").name, user.name, chance.choice(list(Access)))
+    elif chance.random() < 0.5:
+        people.remove_user(chance.choice(names))
+    elif shares.all():
+        shares.close(chance.choice(shares.all()).name)
+        people.remove_group(chance.choice(people.groups()).name)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -35,6 +35,8 @@ class FolderOperations(Base):
             raise NotAFolder("not a folder")
         if not ino >> VIEW_SHIFT:
             self.drive.areas.require(ctx.uid, ino, Access.READ)
+        elif not self.is_door(ino):
+            self.drive.areas.require_past(ctx.uid, self.inode(ino).gid)
         return self.open_folders.add(OpenFolder(ino))
 
     @guarded

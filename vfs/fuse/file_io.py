@@ -40,6 +40,7 @@ class FileOperations(Base):
             if is_writable or flags & os.O_TRUNC:
                 raise ReadOnly("the past cannot be changed")
             past = OpenFile(self.inode(ino), False, 0, view=view, windows={})
+            self.drive.areas.require_past(ctx.uid, past.inode.gid)
             return pyfuse3.FileInfo(fh=self.open_files.add(past), keep_cache=True)
         if is_writable or flags & os.O_TRUNC:
             await self.enter(ino, ctx.uid, is_removal=bool(flags & os.O_TRUNC))
