@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from appliance.config import Config
+from appliance.config_reading import ConfigProblem, find_problems
 from appliance.control.client import ControlClient
 from appliance.control.protocol import Advice, ControlProblem, Problem, Status, StoreStatus
 from appliance.errors import ApplianceError
@@ -24,6 +26,7 @@ from appliance.logs import serious_lines
 from appliance.mounts import Answer, find_mount, probe
 from appliance.places import StatePlaces, is_made
 from appliance.smb.health import SmbFacts, about_smb, look_for_smb
+from appliance.upkeep_health import about_config, about_damage, about_upkeep
 
 _ANSWER_WITHIN_S = 5.0
 _OLD_CUT = timedelta(minutes=2)
@@ -61,6 +64,8 @@ class Facts:
     is_store_beside: bool
     """Whether the store is on the disk of the state directory."""
     smb: SmbFacts | None
+    config: Config
+    config_problems: tuple[ConfigProblem, ...]
     log_file: Path
     log_lines: tuple[str, ...]
     """What is serious: of the core since it started, of the supervisor in the last day."""
@@ -80,6 +85,7 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
     except ApplianceError as error:
         problem = problem or Problem(code=error.code, message=error.message)
     keys = look_at_keys(places) if is_made(places) else None
+    config, config_problems = find_problems(places.config)
     return Facts(
         now=now,
         state=places.state,
@@ -101,6 +107,8 @@ def gather(places: StatePlaces, mount: Path, now: datetime) -> Facts:
         store=look_for_store(places) if status is None else status.store,
         is_store_beside=is_store_beside(places),
         smb=look_for_smb(places),
+        config=config,
+        config_problems=tuple(config_problems),
         log_file=places.core_log,
         log_lines=(*serious_lines(places.supervisor_log, yesterday), *serious_lines(places.core_log, began)),
     )
@@ -110,6 +118,30 @@ def advise(facts: Facts) -> list[Advice]:
     """All that is worth saying about `facts`, the weightiest first; [] when everything is well."""
     found = [advice for check in _CHECKS for advice in check(facts)]
     return sorted(found, key=lambda advice: _WEIGHT[advice.severity])
+
+
+def _about_damage(facts: Facts) -> Iterator[Advice]:
+    status = facts.status
+    if status is None:
+        return
+    cache = status.cache
+    if cache.damaged_pages:
+        yield Advice(
+            severity="broken",
+            title="Stored bytes were damaged",
+            what=f"{cache.damaged_pages} pages of 4 KiB are not what was written; whoever reads them gets an error,"
+            " and nobody gets wrong bytes. Everything else works.",
+            do=f"{facts.log_file} names the files; `hybrid-drive scrub` looks for more. Save them anew, or bring them"
+            " back from a backup, and have the disk looked at.",
+        )
+    yield from about_damage(status, facts.log_file)
+    if status.uncommitted_rows and (status.last_cut is None or facts.now - status.last_cut > _OLD_CUT):
+        yield Advice(
+            severity="warning",
+            title="Changes are not becoming durable",
+            what=f"The last cut was {instant_text(status.last_cut)}; a power loss now loses what was saved since.",
+            do="Look for a slow or full disk under the state directory.",
+        )
 
 
 def _about_core(facts: Facts) -> Iterator[Advice]:
@@ -156,23 +188,7 @@ def _about_status(facts: Facts) -> Iterator[Advice]:
             what=status.reason or "It puts itself in order after its last end.",
             do="Wait; ask again in a minute.",
         )
-    if status.uncommitted_rows and (status.last_cut is None or facts.now - status.last_cut > _OLD_CUT):
-        yield Advice(
-            severity="warning",
-            title="Changes are not becoming durable",
-            what=f"The last cut was {instant_text(status.last_cut)}; a power loss now loses what was saved since.",
-            do="Look for a slow or full disk under the state directory.",
-        )
     cache = status.cache
-    if cache.damaged_pages:
-        yield Advice(
-            severity="broken",
-            title="Stored bytes were damaged",
-            what=f"{cache.damaged_pages} pages of 4 KiB are not what was written; whoever reads them gets an error,"
-            " and nobody gets wrong bytes. Everything else works.",
-            do=f"{facts.log_file} names the files; `hybrid-drive scrub` looks for more. Save them anew, or bring them"
-            " back from a backup, and have the disk looked at.",
-        )
     if cache.allocated_bytes > cache.budget_bytes:
         yield Advice(
             severity="warning",
@@ -264,6 +280,16 @@ def _about_state(facts: Facts) -> Iterator[Advice]:
         )
 
 
+def _about_config(facts: Facts) -> Iterator[Advice]:
+    if facts.is_made:
+        yield from about_config(facts.config, facts.config_problems)
+
+
+def _about_upkeep(facts: Facts) -> Iterator[Advice]:
+    if facts.status is not None:
+        yield from about_upkeep(facts.status, facts.now)
+
+
 def _about_keys(facts: Facts) -> Iterator[Advice]:
     if facts.keys is not None:
         yield from about_keys(facts.keys)
@@ -279,15 +305,20 @@ def _about_smb(facts: Facts) -> Iterator[Advice]:
         yield from about_smb(facts.smb)
 
 
+# Of one severity, what comes first here is said first: bytes in danger, then the way back to them, then everything that
+# keeps people from working, then what can wait.
 _CHECKS: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
+    _about_damage,
+    _about_keys,
     _about_core,
     _about_status,
     _about_mount,
-    _about_machine,
-    _about_state,
-    _about_keys,
     _about_store,
+    _about_state,
+    _about_config,
+    _about_machine,
     _about_smb,
+    _about_upkeep,
 )
 
 

@@ -15,6 +15,7 @@ from appliance.figures import size_text
 from appliance.known_clock import KnownClock
 from appliance.scheduler import Outcome, Postponed, Work
 from appliance.schedules import Every, Nightly
+from appliance.upkeep_names import CHECKPOINT, COLLECT, PRUNE, REPACK, SCRUB_LOCAL, SCRUB_STORE, SNAPSHOT
 from cachefs.tier import Tier
 from cloud_tier.errors import CloudError
 from vfs.errors import NotFound, Refused
@@ -22,8 +23,6 @@ from vfs.fuse.mount import Mount
 from vfs.retention import Moment, needless
 from vfs.snapshots import Snapshot
 
-SNAPSHOT, PRUNE, COLLECT = "snapshots", "retention", "garbage"
-CHECKPOINT, REPACK, SCRUB_STORE, SCRUB_LOCAL = "checkpoint", "repack", "scrub store", "scrub local"
 CHECKPOINT_WITHIN_S = 3600.0
 NOT_OURS = "this machine may not write to the store at present"
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from kit.fake_service import START, FakeService, serving
 
+from appliance.config import Config, DriveConfig
+from appliance.config_reading import ConfigProblem
 from appliance.control.protocol import Advice, DoorStatus, Problem, Status, StoreStatus
+from appliance.control.upkeep_protocol import UpkeepStatus
 from appliance.doctor import Facts, advise, gather
 from appliance.key_health import KeyFacts
 from appliance.lock import holding
@@ -43,6 +46,8 @@ def well(status: Status) -> Facts:
         store=status.store,
         is_store_beside=False,
         smb=None,
+        config=Config(drive=DriveConfig(time_zone="Europe/Berlin")),
+        config_problems=(),
         log_file=Path("/s/log/core.log"),
         log_lines=(),
     )
@@ -62,7 +67,19 @@ async def test_each_trouble_has_its_own_advice(well: Facts, status: Status) -> N
         return replace(well, status=status.model_copy(update=changes))
 
     over = status.cache.model_copy(update={"allocated_bytes": 2**31})
+
+    def schedule(**changes: object) -> Facts:
+        return with_status(schedules=[status.schedules[0].model_copy(update=changes)])
+
+    late = START - timedelta(hours=2)
+    doubt = UpkeepStatus(doubt="the clock has leapt by more than a day")
     expected = {
+        ("broken", "Bytes in the store are lost"): schedule(name="scrub store", ok=False, result="2 lost"),
+        ("broken", "The last scrub found damage on this machine"): schedule(name="scrub local", ok=False),
+        ("warning", "Snapshots are late"): schedule(name="snapshots", next_due=late),
+        ("warning", "Late: garbage"): schedule(name="garbage", next_due=late, trouble="the store is away"),
+        ("warning", "The clock is not believed"): with_status(upkeep=doubt),
+        ("broken", "The configuration cannot be used"): replace(well, config_problems=(ConfigProblem("No.", 3),)),
         ("broken", "No drive here"): replace(well, is_made=False),
         ("broken", "The drive is not running"): replace(well, is_held=False, status=None, mount_answer=None),
         ("broken", "The core does not answer"): replace(well, status=None),
@@ -155,3 +172,31 @@ def test_facts_are_gathered_from_a_running_core(tmp_path: Path) -> None:
         "2026-03-01T11:59:00.000Z WARNING appliance: started again",
         "2026-03-01T12:00:01.000Z WARNING cachefs: slow disk",
     )
+
+
+async def test_bytes_in_danger_come_first(well: Facts, status: Status) -> None:
+    lost = status.schedules[0].model_copy(update={"name": "scrub store", "ok": False})
+    changed = status.model_copy(update={"schedules": [lost], "state": "read_only"})
+    found = advise(replace(well, status=changed, keys=KeyFacts("Many read it.", 1), fuse="missing", free_bytes=0))
+    assert [advice.title for advice in found] == [
+        "Bytes in the store are lost",
+        "The keys here do not open the drive",
+        "The drive is read-only",
+        "FUSE cannot be used",
+        "The disk under the drive is nearly full",
+    ]
+
+
+async def test_work_that_is_under_way_or_only_just_due_is_not_late(well: Facts, status: Status) -> None:
+    late, now = START - timedelta(hours=2), START - timedelta(minutes=30)
+    for changes in ({"next_due": late, "running": True}, {"next_due": now}):
+        schedules = [one.model_copy(update=changes) for one in status.schedules]
+        assert advise(replace(well, status=status.model_copy(update={"schedules": schedules}))) == []
+
+
+async def test_a_machine_at_utc_is_told_of_the_time_zone(
+    well: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.upkeep_health.LOCAL_TIME", tmp_path / "none")
+    assert only(replace(well, config=Config())).title == "No time zone is set"
+    assert advise(replace(well, config=Config(drive=DriveConfig(time_zone="UTC")))) == []
