@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -174,6 +175,8 @@ def _freer(places: StatePlaces, place: Path) -> Callable[[], None]:
             for leftover in (places.control_socket, places.core_pid):
                 with suppress(OSError):
                     leftover.unlink()
+            for folder in (places.samba, places.extra_users):
+                shutil.rmtree(folder, ignore_errors=True)
 
     return free
 

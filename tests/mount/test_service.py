@@ -3,12 +3,15 @@
 import os
 import signal
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from kit.mounted import MountedDrive, await_true
 
 WATCH_S = 0.6
+STOPS_WITHIN_S = 20.0
 
 
 def test_the_service_manager_hears_of_a_start_a_return_and_the_end(
@@ -39,3 +42,23 @@ def test_the_service_manager_hears_of_a_start_a_return_and_the_end(
             assert has_heard("STOPPING=1")
         finally:
             drive.clear_away()
+
+
+def test_a_namespace_that_has_the_mount_too_does_not_keep_the_drive_from_stopping() -> None:
+    drive = MountedDrive.make(supervised=True)
+    elsewhere = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sleep", "600"])
+    try:
+        await_true(lambda: _mount_space(elsewhere.pid) != _mount_space(os.getpid()), 10, "a mount namespace of its own")
+        began = time.monotonic()
+        drive.stop()
+        assert time.monotonic() - began < STOPS_WITHIN_S
+        assert not os.path.ismount(drive.mount)
+        assert sorted(path.name for path in (drive.state / "run").iterdir()) == ["core.lock"]
+    finally:
+        elsewhere.kill()
+        elsewhere.wait()
+        drive.clear_away()
+
+
+def _mount_space(process: int) -> str:
+    return os.readlink(f"/proc/{process}/ns/mnt")

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 NAME = "hybrid-drive"
 MNT_DETACH = 2
 UNMOUNT_DEADLINE_S = 60.0
+ELSEWHERE_S = 5.0
+"""After the mount is gone the kernel ends the connection; not if a namespace that does not hear of it has the mount too."""
 
 
 class Mount:
@@ -75,6 +77,9 @@ class Mount:
         """Unmount while `run` serves; it returns soon after."""
         with trio.move_on_after(UNMOUNT_DEADLINE_S):
             if await trio.to_thread.run_sync(_umount, self.path, 0, abandon_on_cancel=True):
+                await trio.sleep(ELSEWHERE_S)  # `run` ends long before, and whoever waits here with it
+                log.info("another mount namespace of this machine keeps the drive; programs there will see errors")
+                pyfuse3.terminate()
                 return
         log.info("the drive is busy: it is detached; programs that still use it will see errors")
         await self.collect()
