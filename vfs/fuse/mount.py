@@ -28,7 +28,7 @@ NAME = "hybrid-drive"
 MNT_DETACH = 2
 UNMOUNT_DEADLINE_S = 60.0
 ELSEWHERE_S = 5.0
-"""After the mount is gone the kernel ends the connection; not if a namespace that does not hear of it has the mount too."""
+"""In which the kernel ends the connection after the mount is gone, unless a namespace that did not hear has it too."""
 
 
 class Mount:
