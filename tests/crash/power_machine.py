@@ -24,7 +24,7 @@ from pathlib import Path
 
 from kit.mounted import DriveFailed, MountedDrive, await_true, mounted_device
 
-IMAGE_BYTES = 1 << 30
+IMAGE_BYTES = 12 << 30  # sparse; a hundred rounds, and every past state of their files
 EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 WITHOUT_LOG_FLUSH = (2).to_bytes(4, sys.byteorder)
 LOOP_MAJOR = 7
