@@ -123,6 +123,10 @@ bench-recover *args:
 bench-rpo *args:
     {{ python }} tests/bench/rpo.py "$@"
 
+# smbd on the drive beside smbd on the disk (two minutes), or --soak: 25 clients at work for 10; --quick, --seconds N, --write
+bench-smb *args: _samba
+    {{ python }} tests/bench/smb.py "$@"
+
 # How well the cache chooses what leaves: an office's month replayed over seven policies (two minutes); --only, --write
 bench-eviction *args:
     {{ python }} tests/bench/eviction_trace.py "$@"

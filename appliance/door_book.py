@@ -20,29 +20,30 @@ class DoorBook:
         self._file = file
         self._clock = clock
         self._doors: dict[DoorName, DoorStatus] = {}
+        self._served: dict[DoorName, int] = {}  # how often each began to
 
     def teller(self, name: DoorName, why: Callable[[int], str]) -> Callable[[DoorState, int], None]:
         """What a door's `Child.tell` is: `why` turns the code it ended with into a sentence."""
 
         def tell(life: DoorState, code: int) -> None:
             before = self._doors.get(name)
-            restarts = before.restarts if before is not None else 0
             # A door that is tried again and again stays down, with the reason, until it serves.
-            if life == "starting" and before is not None:
+            if life == "starting" and before is not None and before.state == "down":
                 return
-            if life == "serving" and before is not None and before.state == "down":
-                restarts += 1
-            self.enter(name, life, why(code) if life == "down" else None, restarts)
+            if life == "serving":
+                self._served[name] = self._served.get(name, 0) + 1
+            self.enter(name, life, why(code) if life == "down" else None)
 
         return tell
 
-    def enter(self, name: DoorName, state: DoorState, reason: str | None = None, restarts: int = 0) -> None:
+    def enter(self, name: DoorName, state: DoorState, reason: str | None = None) -> None:
         """Write down how a door lives from now on."""
         before = self._doors.get(name)
         if before is not None and before.state == state:
             since = before.since
         else:
             since = datetime.fromtimestamp(self._clock.now_ns() / 1e9, UTC)
+        restarts = max(0, self._served.get(name, 0) - 1)
         self._doors[name] = DoorStatus(name=name, state=state, since=since, restarts=restarts, reason=reason)
         draft = self._file.with_suffix(".new")
         draft.write_text(json.dumps([door.model_dump(mode="json") for door in self._doors.values()]))

@@ -34,6 +34,9 @@ def as_prometheus(status: Status) -> str:
         gauges += _of_cloud(status.cloud)
     if status.upkeep is not None:
         gauges += _of_upkeep(status.upkeep)
+    for door in status.doors:
+        gauges.append((f"{door.name}_serving", f"1 when {door.name} serves", float(door.state == "serving")))
+        gauges.append((f"{door.name}_restarts", f"How often {door.name} had to be started again", door.restarts))
     if status.last_cut is not None:
         gauges.append(("last_cut_seconds", "When the last cut became durable", status.last_cut.timestamp()))
     lines = [_lines(name, "gauge", meaning, value) for name, meaning, value in gauges]

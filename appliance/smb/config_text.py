@@ -6,8 +6,10 @@ are left out. What matters most:
 - `glusterfs_fuse` asks the file system, by one virtual attribute, for the stored name that equals another but for case
   (`vfs.fuse.xattrs`). Without it smbd reads the whole folder for each file it makes.
 - `.previous` holds at most 500 past states under bare UTC times, relative to the *mount*, wherever the share lies.
-- Windows' access lists live in an attribute that only root can write (`acl_xattr`), and the share's own access list
-  lets nobody change them (`SHARE_ACCESS`): rights come from shares alone, and the kernel has the last word.
+- Windows is shown owner, group and mode as an access list, and keeps none of its own. With `acl_xattr` a client could
+  make a file with a list that locks the share's members out, and no member could rename or remove what another made.
+  The share's own list lets nobody change any (`SHARE_ACCESS`): rights come from shares alone, the kernel has the last
+  word.
 - The core is told who stands behind a session before it serves (`root preexec`); where no core answers, and so
   perhaps no drive is mounted, nothing is served.
 """
@@ -21,7 +23,7 @@ from appliance.smb.sharing import Sharing, SmbShare, SmbUser, fits_smb
 SHARE_ACCESS = "S-1-1-0:ALLOWED/0/CHANGE"
 """Everybody who comes in may change files, and not who owns them or who may: no WRITE_DAC, no WRITE_OWNER."""
 HOME = "home"
-_MODULES = "shadow_copy2 acl_xattr streams_xattr glusterfs_fuse"
+_MODULES = "shadow_copy2 streams_xattr glusterfs_fuse"
 
 
 @dataclass(frozen=True)
@@ -142,11 +144,10 @@ def _common(door: Door) -> Iterable[str]:
         "shadow:format = %Y-%m-%dT%H-%M-%SZ",
         "shadow:localtime = no",
         "shadow:sort = desc",
-        "acl_xattr:ignore system acls = yes",
-        "inherit acls = yes",
-        # What is made in a share is 0660 or 2770 as the share is, and in a home its owner's alone: `ignore system acls`
-        # lets no mask do that.
+        # What is made in a share is 0660 or 2770 as the share is, and in a home its owner's alone; what DOS knew of a
+        # file is in an attribute.
         "inherit permissions = yes",
+        "map archive = no",
         # Nobody but smbd locks files here, and a durable handle wants all three.
         "posix locking = no",
         "kernel oplocks = no",

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 NAME: DoorName = "smb"
 PATIENCE = Patience(stop_s=5.0)
+_WAITS = "The drive itself is not there; SMB follows as soon as it is."
 _ANSWER_WITHIN_S = 10.0
 
 
@@ -35,13 +36,17 @@ def smb_door(places: StatePlaces, config: SmbConfig, book: DoorBook) -> Callable
     if os.geteuid() != 0:
         book.enter(NAME, "off", "SMB needs root, which the drive was not started by.")
         return None
+    book.enter(NAME, "starting", _WAITS)
     child = _child(places, config, book)
 
     def say_serving(starts: int) -> None:
         log.info("smbd serves at port %d, start %d", config.port, starts)
 
     async def run() -> None:
-        await keep_alive(child, PATIENCE, say_serving)
+        try:
+            await keep_alive(child, PATIENCE, say_serving)
+        finally:
+            book.enter(NAME, "starting", _WAITS)
 
     return run
 

@@ -65,7 +65,7 @@ class SmbFiles:
         self._told = sharing
         self._write()
         self._list_rights()
-        if (self.places.folders["pid directory"] / "smbd.pid").exists():
+        if self._is_smbd_there():
             self._run("smbcontrol", "smbd", "reload-config")
         for process, session in list(sessions.items()):
             if session.kind == "smb" and session.uid in changed:
@@ -85,6 +85,13 @@ class SmbFiles:
             if share != HOME or any(user.is_enabled for user in self._told.users):
                 self._run("sharesec", share, f"--replace={SHARE_ACCESS}")
                 self._listed.add(share)
+
+    def _is_smbd_there(self) -> bool:
+        try:
+            os.kill(int((self.places.folders["pid directory"] / "smbd.pid").read_text()), 0)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _put(self, path: Path, text: str) -> None:
         draft = path.with_suffix(".new")

@@ -22,7 +22,7 @@ from appliance.smb.namespace import EXTRA_USERS
 
 LEAST = (4, 20)
 """Before it, smbd cannot open a file in a past state of a folder that was deleted since (Samba bug 15544)."""
-MODULES = ("shadow_copy2", "acl_xattr", "streams_xattr", "glusterfs_fuse")
+MODULES = ("shadow_copy2", "streams_xattr", "glusterfs_fuse")
 _WITHIN_S = 10.0
 _INSTALL = (
     "Debian 13: apt install samba samba-vfs-modules samba-vfs-glusterfs libnss-extrausers. Debian 12: the same from "

@@ -6,6 +6,7 @@ end the core: the next change tries again.
 """
 
 import logging
+import subprocess
 
 import trio
 
@@ -37,7 +38,7 @@ class SmbTeller:
             else:
                 await trio.to_thread.run_sync(self._files.tell, sharing, dict(self._drive.actors.sessions()))
             self._is_first = False
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             log.error("smbd is not told of people and shares: %s", error)
 
     def _sharing(self) -> Sharing:
