@@ -79,6 +79,8 @@ class UpkeepWork:
 
     async def prune(self) -> Outcome:
         """Give up what the policy does not keep."""
+        if self._mount.operations.read_only_reason:
+            return Outcome()
         now_s = self._known_clock.look()
         if (doubt := self._known_clock.doubt()) is not None:
             raise Postponed(doubt)

@@ -2,24 +2,30 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import trio
 from kit.cloud_drive import CloudDrive
+from kit.damage import flip
 from kit.fake_clock import FakeClock
 from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
-from appliance.config import Config, SnapshotsConfig, UpkeepConfig
+from appliance.assemble import scrub_share
+from appliance.config import CacheConfig, Config, DriveConfig, SnapshotsConfig, UpkeepConfig
 from appliance.control.protocol import ServiceError
 from appliance.control.upkeep_protocol import PolicyRequest
 from appliance.scheduler import Postponed
 from appliance.service import told
 from appliance.upkeep_verbs import UpkeepVerbs
-from vfs.retention import DAY_S, HOUR_S, Policy
+from appliance.upkeep_work import moments_of
+from vfs.retention import DAY_S, HOUR_S, Policy, needless
+from vfs.snapshots import Snapshot
 
 
 @dataclass
@@ -75,7 +81,7 @@ async def test_an_idle_hour_makes_no_snapshot_no_cut_and_no_request(virtual_time
     await house.built.write("a", b"work")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.verbs.run)
-        await trio.sleep(2 * HOUR_S)  # all is sent, a checkpoint is made, first runs are written down
+        await trio.sleep(HOUR_S + 120)  # all is sent, a checkpoint is made, first runs are written down
         built = house.built
         before = house.names(), built.drive.cuts.number, built.store.calls["any"]
         await trio.sleep(HOUR_S)
@@ -247,7 +253,65 @@ async def test_nothing_is_scheduled_that_is_switched_off(virtual_time: MockClock
     assert not {"snapshots", "retention"} & house.works.keys()
 
 
-async def test_a_drive_that_only_reads_makes_no_snapshot(virtual_time: MockClock, house: Housekept) -> None:
-    await house.built.write("a", b"work")
+async def test_a_drive_that_only_reads_makes_no_snapshot_and_gives_none_up(
+    virtual_time: MockClock, house: Housekept, clock: FakeClock
+) -> None:
+    for _ in range(3):
+        await house.built.write("a", b"work")
+        await house.built.snapshot()
+    clock.advance(DAY_S / 2)
+    await house.built.write("a", b"more work")
+    before = house.names()
     house.mount.operations.read_only_reason = "another machine has it"
     assert await house.do("snapshots") == ""
+    assert await house.do("retention") == ""
+    assert house.names() == before
+    house.mount.operations.read_only_reason = None
+    assert await house.do("retention") != ""
+
+
+async def test_local_bytes_are_read_within_the_cycle_and_damage_is_remembered(
+    virtual_time: MockClock, house: Housekept
+) -> None:
+    house.config = Config(cache=CacheConfig(scrub_days=3))
+    house.begin()
+    for number in range(200):
+        await house.built.write(f"{number}", b"%d" % number * 3000)
+    await house.built.seal()
+    await house.built.cut()
+    total = sum(len(b"%d" % number) * 3000 for number in range(200))
+    read = [(await scrub_share(house.built.drive, 3)).checked["bytes"] for _ in range(3)]
+    assert sum(read) >= total
+    assert max(read) < 0.8 * total, "and not all of it at once"
+    number = house.built.blocks_of("77")[0]
+    flip(house.built.state, house.built.drive.cache.blocks.get(number), 5)
+    outcomes = [await house.works["scrub local"]() for _ in range(3)]
+    assert {outcome.result for outcome in outcomes if not outcome.is_ok} == {"damaged: 77"}
+
+
+async def test_a_week_through_the_change_of_the_clocks_in_the_engine(
+    virtual_time: MockClock, house: Housekept, clock: FakeClock
+) -> None:
+    """Every ten minutes something changes; what is left is what the rule gives for all that ever were."""
+    clock._start_ns = int(datetime(2026, 10, 22, tzinfo=UTC).timestamp()) * 10**9
+    house.config = Config(drive=DriveConfig(time_zone="Europe/Berlin"))
+    house.begin()
+    ever: list[Snapshot] = []
+    for number in range(7 * 24 * 6):
+        await house.built.write("a", b"%d" % number)
+        await house.do("snapshots")
+        ever.append(house.built.drive.snapshots.all()[-1])
+        clock.advance(600)
+        if number % 36 == 0:
+            await house.do("retention")
+            await house.built.drive.reaper.finish()
+    await house.do("retention")
+    zone, now_s = ZoneInfo("Europe/Berlin"), clock.now_ns() // 10**9
+    gone = {one.name for one in needless(moments_of(ever), Policy(), now_s, zone)}
+    assert house.names() == [one.name for one in ever if one.name not in gone]
+    assert 0 < len(house.names()) < 400
+    night = [name for name in house.names() if name.startswith(("2026-10-25T00", "2026-10-25T01"))]
+    assert night == ["2026-10-25T00-50-00Z", "2026-10-25T01-50-00Z"], "two hours that both are 2 to 3 in Berlin"
+    for name in night:
+        index = [one.name for one in ever].index(name)
+        assert await house.built.read_past(name, "a") == b"%d" % index
