@@ -26,7 +26,7 @@ class Stopping(MemoryStore):
 
     async def _pass(self) -> None:
         self.points += 1
-        if self.points == self.stops_at:
+        if 0 < self.stops_at <= self.points:  # and whoever asks a second time hears nothing either
             await trio.sleep_forever()
 
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
