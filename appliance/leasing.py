@@ -88,7 +88,8 @@ def read_lease(places: StatePlaces, held: DriveKeys) -> Lease | None:
         return None
 
 
-def _read_lost(places: StatePlaces) -> LeaseLost | None:
+def _read_lost(places: StatePlaces, own: Lease | None) -> LeaseLost | None:
+    """Who has the drive, as a life before this one has seen; not if this machine has taken it over since."""
     try:
         machine, claimed_ns, fence = json.loads(places.lease_lost.read_text())
     except FileNotFoundError:
@@ -96,14 +97,15 @@ def _read_lost(places: StatePlaces) -> LeaseLost | None:
     except (OSError, ValueError) as error:
         log.error("%s cannot be used: %s", places.lease_lost, error)
         return None
-    return LeaseLost(machine, claimed_ns, fence)
+    return None if own is not None and own.fence > fence else LeaseLost(machine, claimed_ns, fence)
 
 
 class Leasing:
     """The lease of a running drive."""
 
     def __init__(self, places: StatePlaces, keys: Keys, clock: Clock, disk: Disk | None = None) -> None:
-        self.lost: LeaseHeld | LeaseLost | None = _read_lost(places)
+        self._lease = read_lease(places, keys.held)
+        self.lost: LeaseHeld | LeaseLost | None = _read_lost(places, self._lease)
         """Who has the drive, if it is not this machine."""
         self.is_fenced = trio.Event()
         """Set with `lost`."""
@@ -113,7 +115,6 @@ class Leasing:
         self._keys = keys
         self._clock = clock
         self._disk = disk or RealDisk()
-        self._lease = read_lease(places, keys.held)
         self._is_made = False
         self._told: Callable[[str], None] = lambda reason: None
 
