@@ -125,7 +125,7 @@ bench-rpo *args:
 
 # smbd on the drive beside smbd on the disk (two minutes), or --soak: 25 clients at work for 10; --quick, --seconds N, --write
 bench-smb *args: _samba
-    {{ python }} tests/bench/smb.py "$@"
+    {{ python }} tests/bench/over_smb.py "$@"
 
 # How well the cache chooses what leaves: an office's month replayed over seven policies (two minutes); --only, --write
 bench-eviction *args:

@@ -37,6 +37,7 @@ from smbprotocol.tree import TreeConnect
 # Of each connection that a server ends; some tests end servers.
 logging.getLogger("smbprotocol.transport").setLevel(logging.ERROR)
 ANSWER_WITHIN_S = 30
+ROOM_FOR_MORE = 1024  # bytes; a snapshot takes 50
 READ = FilePipePrinterAccessMask.GENERIC_READ
 WRITE = FilePipePrinterAccessMask.GENERIC_READ | FilePipePrinterAccessMask.GENERIC_WRITE
 ANY_SHARE = ShareAccess.FILE_SHARE_READ | ShareAccess.FILE_SHARE_WRITE | ShareAccess.FILE_SHARE_DELETE
@@ -122,7 +123,8 @@ class Share:
         try:
             answer = self.ioctl(handle, CtlCode.FSCTL_SRV_ENUMERATE_SNAPSHOTS, b"", 16)
             _, _, size = struct.unpack_from("<III", answer)
-            answer = self.ioctl(handle, CtlCode.FSCTL_SRV_ENUMERATE_SNAPSHOTS, b"", 12 + size)
+            room = 12 + size + ROOM_FOR_MORE  # there may be one more by now
+            answer = self.ioctl(handle, CtlCode.FSCTL_SRV_ENUMERATE_SNAPSHOTS, b"", room)
             held = struct.unpack_from("<III", answer)[1]
             tokens = answer[12:].decode("utf-16-le").split("\0")
             return tokens[:held]

@@ -4,7 +4,7 @@ Samba's own client makes, reads, lists and removes small files and moves a strea
 alone and taken off. Both smbds, both clients and the core share this machine's cores. Ends with 1 when a floor is
 missed. Wants root and Samba (`./just bench-smb` installs it), and a temporary folder (TMPDIR) on a real disk.
 
-    python tests/bench/smb.py [--quick] [--write] [--soak [--seconds N]]
+    python tests/bench/over_smb.py [--quick] [--write] [--soak [--seconds N]]
 """
 
 import argparse
@@ -23,8 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.over_smb_soak import soak
 from bench.page import write_section
-from bench.smb_soak import soak
 from smb.office import PASSWORD, SHARE, Office, free_port, opened
 
 ROUNDS = 3
