@@ -31,7 +31,7 @@ from vfs.past import Query
 from vfs.resting import RestPolicy
 from vfs.seal_pass import Names
 
-LEAST_FREE_BYTES = 64 << 20
+LEAST_FREE_BYTES = 8 << 20  # to read what is there, and remove some of it
 SCRUBBED_BLOCK = "scrubbed block"  # local counter: the last one of this cycle
 MOST_NAMED = 100  # damaged pages whose files are looked up
 

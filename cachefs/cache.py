@@ -60,8 +60,8 @@ class Cache(Places):
         self.catalog = Catalog(database, self.blocks, self.counters)
         self.reads = 0
         """Reads of SEALED blocks since the start, held here or not."""
-        self.is_sending: Callable[[], bool] = lambda: False
-        """Whether something is on its way into a store that has not refused it."""
+        self.may_get_room: Callable[[], bool] = lambda: False
+        """Whether something is on its way into a store that has not refused it, or out of this machine."""
         self.fetching: Fetching | None = None
         self.evicting: Evicting | None = None
         self.cuts = Cuts(disk, state / "intents", database, self.segments, self.local_counters, clock, policy)
@@ -168,7 +168,7 @@ class Cache(Places):
             if delay:
                 await trio.sleep(delay)
             give_up_at = trio.current_time() + LONGEST_WAIT_S
-            while not self.budget.has_room(size_bytes) and self.is_sending() and trio.current_time() < give_up_at:
+            while not self.budget.has_room(size_bytes) and self.may_get_room() and trio.current_time() < give_up_at:
                 await trio.sleep(LOOK_S)
                 await self.evicting.make_room(size_bytes)
 

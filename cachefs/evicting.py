@@ -44,8 +44,8 @@ class Stored(NamedTuple):
 
 
 class Evicting:
-    """The task that evicts. `used` asks for the bytes that lie here, `limit` for the budget's, both of the disk;
-    `is_short` whether writers will soon find no room.
+    """The task that evicts. `used` asks for the bytes that lie here, `allocated` as well for those that the disk has
+    not got back yet, `limit` for the budget's, all of the disk; `is_short` whether writers will soon find no room.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Evicting:
         policy: Eviction,
         recency: Recency,
         used: Callable[[], int],
+        allocated: Callable[[], int],
         limit: Callable[[], int],
         is_short: Callable[[], bool],
     ) -> None:
@@ -80,6 +81,7 @@ class Evicting:
         self._recency = recency
         self._has_found_all = False
         self._used = used
+        self._allocated = allocated
         self._limit = limit
         self._is_short = is_short
         self._fresh: deque[Stored] = deque()
@@ -91,6 +93,11 @@ class Evicting:
     def evictable_bytes(self) -> int:
         """Bytes of the places of all blocks that may go."""
         return max(0, self._policy.evictable_bytes - self.pinned_bytes)
+
+    @property
+    def is_giving_up(self) -> bool:
+        """Whether something that the store has may go as soon as a cut is durable."""
+        return bool(self._fresh)
 
     def keeps(self, block: int) -> bool:
         """Whether the block may not go for now."""
@@ -182,10 +189,13 @@ class Evicting:
         return self._used() + size_bytes <= HIGH * self._limit()
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether so many bytes may be fetched to stay; if not, room is made for those that come later."""
+        """Whether so many bytes may be fetched to stay; if not, room is made for those that come later.
+
+        What was evicted and the disk has not got back is no room: a commit might find none.
+        """
         if not self.fits(size_bytes):
             self._wanted.set()
-        return self._used() + size_bytes <= self._limit()
+        return self._allocated() + size_bytes <= self._limit()
 
     async def make_room(self, size_bytes: int, *, is_for_spared: bool = False) -> None:
         """Evict, if with `size_bytes` more too much would lie here; return once what goes is named by no row."""

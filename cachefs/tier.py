@@ -82,6 +82,7 @@ class Tier:
             policy,
             Recency(cache.state / RECENCY, cache.database, policy),
             self._used_bytes,
+            cache.segments.allocated_bytes,
             cache.budget.most_bytes,
             cache.budget.is_short,
         )
@@ -96,7 +97,7 @@ class Tier:
         cache.blocks.dropped = self._dropped
         cache.fetching = self.fetching
         cache.evicting = self.evicting
-        cache.is_sending = self._is_sending
+        cache.may_get_room = self._may_get_room
         cache.budget.has_store = True
         cache.budget.evictable = lambda: self.evicting.evictable_bytes
         cache.budget.pinned = lambda: self.evicting.pinned_bytes
@@ -159,8 +160,10 @@ class Tier:
             raise refused
         return done
 
-    def _is_sending(self) -> bool:
-        return self.uploader.trouble is None and bool(self._cache.catalog.unsent_blocks or self._cache.blocks.open)
+    def _may_get_room(self) -> bool:
+        cache = self._cache
+        is_sending = self.uploader.trouble is None and bool(cache.catalog.unsent_blocks or cache.blocks.open)
+        return is_sending or self.evicting.is_giving_up or cache.segments.free_queue.waiting_bytes() > 0
 
     def _used_bytes(self) -> int:
         return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()

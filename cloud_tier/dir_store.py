@@ -8,6 +8,10 @@ Promises that a disk that is not mounted is noticed. A store carries a mark with
 looks at it first, through the folder it then works in: nothing is ever written into the empty mount point, no object is
 reported missing because its disk is unplugged, and another disk in the same place is refused.
 
+Leaves the disk some room, since the drive's own state may lie on it, and a drive that cannot write a name any more
+cannot be tidied up either: objects are refused as by a full disk while 5 % of it are left (32 MiB to 2 GiB, a quarter
+at most), small ones while half of that is.
+
 Refuses to create-only where the disk has no hard links (FAT, exFAT): giving a name only if it is free needs one. What
 else lies in the folder, by whomever, is left alone and not listed.
 """
@@ -50,6 +54,9 @@ MARK = ".hybrid-drive-store"
 DRAFTS = ".drafts"
 THREADS = 16
 
+SPARE_SHARE, SPARE_LEAST_BYTES, SPARE_MOST_BYTES = 0.05, 32 << 20, 2 << 30
+SMALL_BYTES = 1 << 20
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -69,6 +76,7 @@ class DirStore(BlockingStore):
 
     def _put(self, name: str, body: Buffer, if_absent: bool, pace: Pace | None) -> None:
         with self._mounted() as root:
+            self._require_room(root, memoryview(body).nbytes)
             target = self._make_folder(root, name) / name.rpartition("/")[2]
             with _draft(root) as (draft, fd):
                 _write(fd, memoryview(body).cast("B"), pace)
@@ -78,6 +86,13 @@ class DirStore(BlockingStore):
                 else:
                     os.rename(draft, target)
             self._sync_folder(target.parent)
+
+    def _require_room(self, root: Path, size_bytes: int) -> None:
+        disk = os.statvfs(root)
+        size = disk.f_blocks * disk.f_frsize
+        spare = min(max(int(size * SPARE_SHARE), SPARE_LEAST_BYTES), SPARE_MOST_BYTES, size // 4)
+        if disk.f_bavail * disk.f_frsize - size_bytes < (spare if size_bytes >= SMALL_BYTES else spare // 2):
+            raise StoreFull(f"the disk under {self._root} is full but for {spare >> 20} MiB that are left free")
 
     def _get(self, name: str, start: int, length: int | None, pace: Pace | None) -> bytes:
         with self._mounted() as root, _missing(name), _opened(root / name, os.O_RDONLY) as fd:

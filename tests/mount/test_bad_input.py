@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -199,34 +200,43 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def noise(number: int) -> bytes:
+    """A MiB of which the store, on the same disk, needs another one."""
+    return random.Random(number).randbytes(1 << 20)
+
+
 def fill(folder: Path, size: int = 1 << 20) -> int:
     """Write files until the drive says that it is full; returns how many were acknowledged by close."""
     for number in range(10_000):
         try:
             with (folder / f"{number:04d}").open("wb") as file:
-                file.write(bytes([number % 251]) * size)
+                file.write(noise(number)[:size])
         except OSError:
             return number
     raise AssertionError("the disk was never full")
 
 
 @pytest.mark.timeout(120)
-def test_full_disk_refuses_loses_nothing_and_works_again(small_disk: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_away", [True, False], ids=["without its store", "with its store on the same disk"])
+def test_full_disk_refuses_loses_nothing_and_works_again(small_disk: Path, tmp_path: Path, is_away: bool) -> None:
     drive = MountedDrive(small_disk / "state", tmp_path / "drive")
     drive.run_command("init", as_json=False)
     drive.start()
     try:
+        if is_away:
+            (drive.state / "store").rename(drive.state / "unplugged")
         count = fill(drive.mount)
         assert count > 40
         for number in range(count):
-            assert (drive.mount / f"{number:04d}").read_bytes() == bytes([number % 251]) * (1 << 20)
+            assert (drive.mount / f"{number:04d}").read_bytes() == noise(number)
         for number in range(0, count, 2):
             (drive.mount / f"{number:04d}").unlink()
         drive.cli("status")
         drive.remount()
         for number in range(1, count, 2):
-            assert (drive.mount / f"{number:04d}").read_bytes() == bytes([number % 251]) * (1 << 20)
-        assert write_file(drive.mount / "again", b"a" * (8 << 20)).read_bytes() == b"a" * (8 << 20)
+            assert (drive.mount / f"{number:04d}").read_bytes() == noise(number)
+        if is_away:  # else what was removed stays in the store for a day
+            assert write_file(drive.mount / "again", b"a" * (8 << 20)).read_bytes() == b"a" * (8 << 20)
     finally:
         drive.clear_away()
 
@@ -238,6 +248,7 @@ def test_full_budget_refuses_bytes_but_never_what_makes_room(tmp_path: Path) -> 
     (drive.state / "config.toml").write_text('[cache]\nbudget = "64 MiB"\n')
     drive.start()
     try:
+        (drive.state / "store").rename(drive.state / "unplugged")
         count = fill(drive.mount, 64 << 10)
         assert 0 <= drive.cli("status")["free_bytes"] < 8 << 20
         assert drive.cli("cache", "stats")["allocated_bytes"] < 72 << 20
@@ -246,7 +257,7 @@ def test_full_budget_refuses_bytes_but_never_what_makes_room(tmp_path: Path) -> 
         (drive.mount / "0000").unlink()
         os.truncate(drive.mount / "0001", 0)
         os.rename(drive.mount / "0002", drive.mount / "0003")
-        assert (drive.mount / "0003").read_bytes() == bytes([2]) * (64 << 10)
+        assert (drive.mount / "0003").read_bytes() == noise(2)[: 64 << 10]
         for number in range(4, count):
             (drive.mount / f"{number:04d}").unlink()
         drive.remount()

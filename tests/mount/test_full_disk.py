@@ -1,6 +1,7 @@
 """A disk filled up for real, to the last byte, by the drive and then by a neighbour: who is told, and what goes on."""
 
 import os
+import random
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -29,10 +30,15 @@ def fill(folder: Path) -> int:
     """Files of 1 MiB until the drive refuses; how many were acknowledged by close."""
     for number in range(1000):
         try:
-            write_file(folder / f"{number:04d}", bytes([number % 251]) * MIB)
+            write_file(folder / f"{number:04d}", noise(number))
         except OSError:
             return number
     raise AssertionError("the disk was never full")
+
+
+def noise(number: int) -> bytes:
+    """A MiB that nothing makes smaller."""
+    return random.Random(number).randbytes(MIB)
 
 
 def take_all(path: Path) -> None:
@@ -53,7 +59,7 @@ def write_names(folder: Path) -> None:
 
 def is_sound(folder: Path, numbers: Iterable[int]) -> bool:
     """Whether these files of `fill` hold what they were filled with."""
-    return all((folder / f"{number:04d}").read_bytes() == bytes([number % 251]) * MIB for number in numbers)
+    return all((folder / f"{number:04d}").read_bytes() == noise(number) for number in numbers)
 
 
 @pytest.mark.timeout(240)
@@ -63,6 +69,7 @@ def test_a_disk_without_a_byte_left_costs_nothing_that_was_saved(small_ext4: Pat
     drive.run_command("init", as_json=False)
     drive.start()
     try:
+        (drive.state / "store").rename(drive.state / "unplugged")  # what is removed would stay in it for a day
         count = fill(drive.mount)
         assert count > 60
         with pytest.raises(OSError, match="No space left on device"):
