@@ -212,6 +212,7 @@ class Checkpointing:
         kept = [*before, Retained(name, manifest)][-KEPT:]
         await trio.to_thread.run_sync(self._write_down, kept)
         self.retained, self._log_bytes_then, self._is_wanted = kept, log_bytes_then, False
+        self._made.unpark_all()  # whoever waits need not wait for what follows
         log.info("checkpoint at %d: %d parts, %d bytes sent", position, len(parts), sent_bytes)
         try:
             await self._clean()
@@ -312,15 +313,13 @@ class Checkpointing:
         return True
 
     async def _put_proven(self, name: str, body: memoryview, prove: Callable[[bytes], object]) -> None:
-        """Put an object until the store gives it back, by a proof that raises SealedError. Raises StoreError.
-
-        A store that is away is waited for: a checkpoint of a large drive is not begun anew for one answer.
-        """
+        """Put an object until the store, which may be away, gives it back by a proof that raises SealedError."""
         for last in (False,) * (PUTS - 1) + (True,):
             await self._insist(partial(self._store.put, name, body))
             for _ in range(GETS):
                 try:
-                    await trio.to_thread.run_sync(prove, await self._insist(partial(self._store.get, name)))
+                    found = await self._insist(partial(self._store.get, name, 0, len(body)))
+                    await trio.to_thread.run_sync(prove, found)
                 except (SealedError, ObjectMissing, RangeBeyondEnd) as error:
                     refused = error
                     await trio.sleep(LOOK_S / 10)
@@ -355,7 +354,8 @@ class Checkpointing:
             self.retained.append(Retained(name, manifest))
 
     async def _read_back(self, name: str) -> Manifest:
-        body = await self._insist(partial(self._store.get, name))
+        size_bytes = await self._insist(partial(self._store.size, name))
+        body = await self._insist(partial(self._store.get, name, 0, size_bytes))
         return await trio.to_thread.run_sync(open_manifest, self._keys(), body)
 
     def _written_down(self) -> list[str]:
