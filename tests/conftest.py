@@ -18,6 +18,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from kit.inline_threads import inline_threads
+from trio.testing import MockClock
 
 TESTS = Path(__file__).parent
 
@@ -107,3 +109,10 @@ def _alarms(request: pytest.FixtureRequest) -> Iterator[_Alarms]:
 def expected_log(_alarms: _Alarms) -> Callable[[str], None]:
     """Announces one more pattern of a warning that the rest of the test must cause."""
     return _alarms.patterns.append
+
+
+@pytest.fixture
+def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
+    """Time passes when everybody waits, and never while something works. A test must name it as a parameter."""
+    with inline_threads():
+        yield autojump_clock

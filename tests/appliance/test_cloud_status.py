@@ -1,6 +1,6 @@
 """What `status` says of the cloud: whether all is there, how long the rest takes, what is wrong and since when."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,6 @@ import trio
 from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.drive_keys import drive_keys
 from kit.faulty_store import FaultyStore
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from appliance.cloud_status import cloud_status, estimated_s, trouble_text, verdict
@@ -32,13 +31,6 @@ from vfs.seal_pass import Names
 
 KEYS = drive_keys()
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

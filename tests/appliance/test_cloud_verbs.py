@@ -1,7 +1,7 @@
 """Flush, warm, drop and pin over a real engine: what the tasks say, and what becomes of the bytes."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,6 @@ import pytest
 import trio
 from kit.cloud_drive import KEYS, CloudDrive
 from kit.faulty_store import FaultyStore
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from appliance.cloud_verbs import LATE, CloudVerbs
@@ -33,13 +32,6 @@ EACH = 30_000
 
 def noise(seed: int, length: int = EACH) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 class Standing:

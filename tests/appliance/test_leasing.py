@@ -1,7 +1,7 @@
 """One writer: who has the lease sends, who lost it only reads, and nothing of the two is mixed."""
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ import trio
 from kit.drive_builder import DriveBuilder
 from kit.fake_clock import FakeClock
 from kit.faulty_store import FaultyStore, What
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from appliance.keys import Brought, Keys
@@ -30,12 +29,6 @@ from cloud_tier.object_store import ObjectStore
 from cloud_tier.retrying import Retrying
 from cloud_tier.ring_store import put_header, put_ring
 from cloud_tier.store_url import DirUrl, OpenStore
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Work is done when it is due, once when it was missed, and its last run is known after a restart."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -8,7 +8,6 @@ import pytest
 import trio
 from kit.drive_builder import DriveBuilder
 from kit.fake_clock import FakeClock
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from appliance.scheduler import AGAIN_S, Outcome, Postponed, Scheduler, Work
@@ -48,12 +47,6 @@ class Jobs:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

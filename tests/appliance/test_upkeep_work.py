@@ -1,6 +1,6 @@
 """What the drive does by itself: snapshots while somebody works and none while nobody does, and the policy kept."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,6 @@ import trio
 from kit.cloud_drive import CloudDrive
 from kit.damage import flip
 from kit.fake_clock import FakeClock
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from appliance.assemble import scrub_share
@@ -57,12 +56,6 @@ class Housekept:
 
     def names(self) -> list[str]:
         return [one.name for one in self.built.drive.snapshots.all()]
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

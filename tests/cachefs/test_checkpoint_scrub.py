@@ -1,24 +1,17 @@
 """A checkpoint that rots in the store is noticed before somebody needs it, and another one takes its place."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 from kit.cloud_drive import KEYS, CloudDrive
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.checkpointing import AGAIN_S, Checkpointing
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_names import PartName
 from cloud_tier.stored_log import checkpoints_in, fetch_database
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Scrub of the store: damage is found within a cycle, healed from what is here, and else heals by saving again."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from kit.cloud_drive import CloudDrive
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.catalog import DOOMED, STORED
@@ -15,12 +14,6 @@ from vfs.check import check
 from vfs.errors import DataLost
 
 FILES = {f"{number}": random.Random(number).randbytes(60_000) for number in range(3)}
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

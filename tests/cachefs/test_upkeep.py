@@ -1,7 +1,7 @@
 """Upkeep of the store over a whole drive: what is dead goes late, what is needed never, and steps stay small."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -10,7 +10,6 @@ import pytest
 import trio
 from kit.cloud_drive import KEYS, CloudDrive
 from kit.faulty_store import What
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.catalog import DOOMED, STORED
@@ -27,12 +26,6 @@ MARGINS = Margins(small_bytes=150_000, scrub_days=0)
 
 def noise(seed: int, length: int) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Warming brings a list of blocks back in few requests, waits for a store that is away, and gives way to writers."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 from kit.cloud_drive import CloudDrive
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.warming import CacheFull, Record, Warming
@@ -18,13 +17,6 @@ EACH = 100_000
 
 def noise(seed: int, length: int = EACH) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """A file that is changed all the time: the store gets what was changed, in few objects; order comes when it cools."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kit.hot_file import DATABASE, MACHINE, MIB, HotFile, Pattern, SeenStore, hot_drive
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.mark.parametrize("pattern", [DATABASE, MACHINE], ids=lambda pattern: pattern.name)

@@ -1,7 +1,7 @@
 """What each cut changed is recorded whole: run on an older copy, it gives the tables of the drive (T7)."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import trio
 from kit.cloud_drive import KEYS, CloudDrive
 from kit.damage import flip_bit
 from kit.fault_plan import FaultPlan, FaultyDisk
-from kit.inline_threads import inline_threads
 from kit.replica import Replica, entries_in
 from trio.testing import MockClock
 
@@ -22,12 +21,6 @@ from vfs.drive import Drive
 from vfs.people import Role, SecretKind
 from vfs.shares import Access
 from vfs.state import LOCAL_TABLES
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """What is pinned stays here, whatever else goes; and it does not starve those who write."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 from kit.cloud_drive import CloudDrive
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from vfs.ids import ROOT
@@ -18,13 +17,6 @@ from vfs.subtree import blocks_below
 
 def noise(seed: int, length: int) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """The policy is the drive's: set once, it is the same after a restart, a crash and a recovery."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kit.cloud_drive import KEYS, CloudDrive
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from vfs.errors import NotFound
@@ -15,12 +13,6 @@ from vfs.retention import DAY_S, Policy
 
 NOW_S = 1_800_000_000
 SHORT, LONG = Policy(day_s=DAY_S), Policy(day_s=400 * DAY_S)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 async def test_longer_counts_at_once_and_shorter_after_the_notice(virtual_time: MockClock, tmp_path: Path) -> None:

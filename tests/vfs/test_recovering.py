@@ -2,7 +2,7 @@
 
 import random
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,6 @@ import trio
 from kit.cloud_drive import KEYS, CloudDrive
 from kit.damage import flip_bit
 from kit.faulty_store import FaultyStore
-from kit.inline_threads import inline_threads
 from trio.testing import MockClock
 
 from cachefs.checkpointing import remember
@@ -29,12 +28,6 @@ from vfs.recovering import Recovered, bring_back
 
 def noise(seed: int, length: int) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

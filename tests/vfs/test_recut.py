@@ -1,13 +1,11 @@
 """Cutting anew: a cooled file lies in fewer blocks, no state shows another byte, and nothing is fetched for it."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 from kit.cloud_drive import CloudDrive
-from kit.inline_threads import inline_threads
 from kit.still_drive import UnsyncedDisk
 from trio.testing import MockClock
 
@@ -19,13 +17,6 @@ SIZE = 200_000
 
 def noise(seed: int, length: int) -> bytes:
     return random.Random(seed).randbytes(length)
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A drive with a store behind it: what is flushed is there, what is evicted comes back, what is offline waits."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from kit.damage import flip
 from kit.disk_journal import synced
 from kit.drive_builder import SMALL_CUTS, DriveBuilder
 from kit.drive_keys import drive_keys
-from kit.inline_threads import inline_threads
 from kit.losing_disk import losing_drive
 from trio.testing import MockClock
 
@@ -68,13 +67,6 @@ class CountedStore(MemoryStore):
 @pytest.fixture
 def store() -> CountedStore:
     return CountedStore()
-
-
-@pytest.fixture
-def virtual_time(autojump_clock: MockClock) -> Iterator[MockClock]:
-    """Time passes when everybody waits. A test must name it as a parameter."""
-    with inline_threads():
-        yield autojump_clock
 
 
 @pytest.fixture
