@@ -29,7 +29,7 @@ from appliance.exit_codes import ExitCode
 from appliance.keys import Keys
 from appliance.leasing import Leasing
 from appliance.memory import give_back_freed_memory, keep_freed_memory
-from appliance.mounts import set_read_ahead
+from appliance.mounts import allow_many_requests, set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
 from appliance.smb.files import clear_away
@@ -129,6 +129,7 @@ async def _serve(
             nursery.start_soon(link.run)
             await nursery.start(mount.flusher.run)
             set_read_ahead(mount.path, READ_AHEAD_KIB)
+            allow_many_requests(mount.path)
             service = CoreService(mount, link, config)
             if config.smb.enabled and os.geteuid() == 0:
                 service.people.on_changed(SmbTeller(mount, places, config.smb, link.keys.held.drive_id).tell)

@@ -28,7 +28,10 @@ class KnownClock:
         rows: dict[str, int] = dict(
             database.rows("SELECT name, value FROM local_counters WHERE name IN (?, ?)", (KNOWN, DOUBTED))
         )
-        self._trust = self._written = ClockTrust(rows.get(KNOWN, 0), rows.get(DOUBTED, 0))
+        # A machine that knows nothing, after a recovery, has at least seen when the newest snapshot was made.
+        newest_ns = database.row("SELECT max(created_ns) FROM snapshots")[0] or 0
+        known_s = rows.get(KNOWN, newest_ns // 10**9)
+        self._trust = self._written = ClockTrust(known_s, rows.get(DOUBTED, 0))
 
     def look(self) -> int:
         """The time in seconds since 1970, believed or not: ask `doubt`. Behind an open gate."""

@@ -27,6 +27,7 @@ FS_SUBTYPE = "hybrid-drive"
 FS_TYPE = f"fuse.{FS_SUBTYPE}"
 MOUNTINFO = Path("/proc/self/mountinfo")
 FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
+MOST_REQUESTS = 1024
 
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
@@ -174,6 +175,24 @@ def set_read_ahead(path: Path, kib: int) -> bool:
         return False
     try:
         Path(f"/sys/class/bdi/{entry.major}:{entry.minor}/read_ahead_kb").write_text(str(kib))
+    except OSError:
+        return False
+    return True
+
+
+def allow_many_requests(path: Path) -> bool:
+    """Let the kernel hand out many writes and read-aheads at once, not twelve: writes that wait for room would hold up
+    everybody's reads. Returns False where this user may not.
+    """
+    entry = find_mount(path)
+    if entry is None:
+        return False
+    connection = FUSE_CONNECTIONS / str(entry.minor)
+    if not connection.exists():
+        _mount_fusectl()
+    try:
+        for limit in ("max_background", "congestion_threshold"):
+            (connection / limit).write_text(str(MOST_REQUESTS))
     except OSError:
         return False
     return True

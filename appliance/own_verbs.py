@@ -18,6 +18,7 @@ from vfs.drive import Drive
 from vfs.errors import NoAccess, NotFound, VfsError
 from vfs.ids import ROOT, Epoch
 from vfs.inodes import Inode
+from vfs.people import Role
 from vfs.permissions import READ, SEARCH, WRITE, may_reach
 from vfs.restore import split
 from vfs.shares import HOMES, Access
@@ -69,6 +70,12 @@ class OwnVerbs:
     async def _own(self, by: Acting, request: RestoreRequest) -> RestoreRequest:
         """The request, of the very snapshot that was looked at. Raises ServiceError unless it is the caller's."""
         if by.is_admin:
+            if by.role is not Role.OWNER and self._leaves_area(request):
+                raise ServiceError(
+                    "no_rights",
+                    f"What lies in a share or home is restored there only: {request.path} would become readable for"
+                    " others. Nothing was changed. Ask an owner.",
+                )
             return request
         places = [request.path] if request.to is None else [request.path, request.to]
         is_own = all(map(self._has_names, places)) and len({_area(place) for place in places}) == 1
@@ -80,6 +87,14 @@ class OwnVerbs:
                 " and to write where it goes, in the same share or home. Nothing was changed. Ask an administrator.",
             )
         return request.model_copy(update={"at": snapshot.name})
+
+    def _leaves_area(self, request: RestoreRequest) -> bool:
+        """Whether something out of a share or home would be put elsewhere."""
+        if request.to is None or not self._has_names(request.path):
+            return request.to is not None
+        top = _area(request.path)[0]
+        is_kept = top == HOMES.encode() or self._drive.shares.of_folder(top) is not None
+        return is_kept and not (self._has_names(request.to) and _area(request.to) == _area(request.path))
 
     def _has_names(self, path: str) -> bool:
         try:

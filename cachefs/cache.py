@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 30.0
-"""How long a write waits for room while uploads get on: people's programs take more for a drive that hangs."""
+"""How long a write waits for room while nothing gets on: people's programs take more for a drive that hangs."""
 LOOK_S = 0.05
 
 
@@ -58,8 +58,11 @@ class Cache(Places):
         self.blocks = Blocks(database, self.segments, self.counters)
         self.seals = Seals(database, self.blocks, self.segments, self.counters)
         self.catalog = Catalog(database, self.blocks, self.counters)
+        self._line = trio.Lock()  # of writers that wait for room
         self.reads = 0
         """Reads of SEALED blocks since the start, held here or not."""
+        self.progress: Callable[[], int] = lambda: 0
+        """What changes while uploads get on."""
         self.may_get_room: Callable[[], bool] = lambda: False
         """Whether something is on its way into a store that has not refused it, or out of this machine."""
         self.fetching: Fetching | None = None
@@ -167,10 +170,19 @@ class Cache(Places):
             delay = self.budget.delay_s(size_bytes)
             if delay:
                 await trio.sleep(delay)
-            give_up_at = trio.current_time() + LONGEST_WAIT_S
-            while not self.budget.has_room(size_bytes) and self.may_get_room() and trio.current_time() < give_up_at:
-                await trio.sleep(LOOK_S)
-                await self.evicting.make_room(size_bytes)
+            if not self.budget.has_room(size_bytes):
+                async with self._line:  # first come, first served: or a small write starves behind a copy
+                    await self._wait_for_room(self.evicting, size_bytes)
+
+    async def _wait_for_room(self, evicting: "Evicting", size_bytes: int) -> None:
+        progress, since_s = -1, 0.0
+        while not self.budget.has_room(size_bytes) and self.may_get_room():
+            if (now := self.progress()) != progress:
+                progress, since_s = now, trio.current_time()
+            if trio.current_time() - since_s > LONGEST_WAIT_S:
+                return
+            await trio.sleep(LOOK_S)
+            await evicting.make_room(size_bytes)
 
     async def put_fetched(self, fetched: Sequence[tuple[Block, memoryview]]) -> None:
         """Write fetched blocks to the places that were reserved for them; never synced. Raises OSError."""

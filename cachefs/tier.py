@@ -98,6 +98,7 @@ class Tier:
         cache.fetching = self.fetching
         cache.evicting = self.evicting
         cache.may_get_room = self._may_get_room
+        cache.progress = lambda: self.uploader.pieces
         cache.budget.has_store = True
         cache.budget.evictable = lambda: self.evicting.evictable_bytes
         cache.budget.pinned = lambda: self.evicting.pinned_bytes

@@ -87,7 +87,10 @@ class Uploader:
         self._sending = dict.fromkeys(Lane, 0)
         self._sending_bytes = 0
         self._fresh_sent = trio.lowlevel.ParkingLot()
-        self._after_fresh = _AfterFresh(lambda: not self._sending[Lane.FRESH], self._fresh_sent)
+        self._paces = {
+            Lane.FRESH: _Pace(lambda: True, self._fresh_sent),
+            Lane.BULK: _Pace(lambda: not self._sending[Lane.FRESH], self._fresh_sent),
+        }
         self._trouble_since = 0.0
         self._hurries = 0
         self._packs = self._packed_bytes = self._blocks = self._plain_bytes = 0
@@ -115,6 +118,11 @@ class Uploader:
         await trio.lowlevel.checkpoint()
         while any(True for _ in self._ledger.unsent()):
             await self._progress.park()
+
+    @property
+    def pieces(self) -> int:
+        """A number that grows while anything goes over the line."""
+        return sum(pace.pieces for pace in self._paces.values())
 
     def statistics(self) -> UploadStatistics:
         return UploadStatistics(
@@ -234,7 +242,7 @@ class Uploader:
         wait = FIRST_WAIT_S
         while True:
             try:
-                await self._store.put(name, body, pace=self._after_fresh if lane is Lane.BULK else None)
+                await self._store.put(name, body, pace=self._paces[lane])
             except StoreError as error:
                 if self.trouble is None or str(self.trouble) != str(error):
                     log.warning("%s", error)
@@ -248,18 +256,24 @@ class Uploader:
                 return
 
 
-class _AfterFresh:
-    """The pace of bulk: a small pack has the line for itself while it is on its way. With a share of a slow line,
-    people would save more than it takes, and their work would wait as long as the copy does.
+class _Pace:
+    """Counts the pieces that go, and lets a small pack have the line for itself while it is on its way: with a share of
+    a slow line, people would save more than it takes, and their work would wait as long as a copy does.
     """
 
-    def __init__(self, is_free: Callable[[], bool], sent: trio.lowlevel.ParkingLot) -> None:
-        self.is_free = is_free
+    def __init__(self, has_line: Callable[[], bool], sent: trio.lowlevel.ParkingLot) -> None:
+        self.pieces = 0
+        self._has_line = has_line
         self._sent = sent
 
+    def is_free(self) -> bool:
+        self.pieces += 1
+        return self._has_line()
+
     async def __call__(self, size_bytes: int) -> None:
+        self.pieces += 1
         with trio.move_on_after(YIELD_S):
-            while not self.is_free():
+            while not self._has_line():
                 await self._sent.park()
 
 

@@ -51,7 +51,7 @@ class Actors:
         self._counters = counters
         self._process_of = process_of
         self._ids: dict[tuple[str, int, str], int] = {}
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int, dict[int, Session]] = {}  # process, uid: one serves all users of a machine
 
     def load(self) -> None:
         """Read the table."""
@@ -65,30 +65,31 @@ class Actors:
 
     def behind(self, uid: int, thread: int) -> int:
         """The actor behind a request of the kernel's: the user, at the device whose session the thread belongs to."""
-        session = self._session_of(thread) if self._sessions else None
-        if session is None:
+        sessions = self._sessions_of(thread) if self._sessions else None
+        if not sessions:
             return self._id(("local", uid, ""))
+        session = sessions.get(uid) or next(reversed(sessions.values()))
         return self._id((session.kind, uid or session.uid, session.device))
 
-    def _session_of(self, thread: int) -> Session | None:
-        session = self._sessions.get(thread)  # most of a door's requests come from its first thread
-        if session is None:
+    def _sessions_of(self, thread: int) -> dict[int, Session] | None:
+        sessions = self._sessions.get(thread)  # most of a door's requests come from its first thread
+        if sessions is None:
             process = self._process_of(thread)
-            session = self._sessions.get(process) if process is not None else None
-        return session
+            sessions = self._sessions.get(process) if process is not None else None
+        return sessions
 
     def register(self, process: int, session: Session) -> None:
-        """From now on, requests of `process` are those of `session`. Whoever registers it forgets it when it ends,
-        before its number can become another's.
+        """From now on, requests of `process` are those of `session`, or of another one of that process. Whoever
+        registers it forgets the process when it ends, before its number can become another's.
         """
-        self._sessions[process] = session
+        self._sessions.setdefault(process, {})[session.uid] = session
 
     def forget(self, process: int) -> None:
         """The process has ended."""
         self._sessions.pop(process, None)
 
-    def sessions(self) -> dict[int, Session]:
-        """All of them, by process. Do not change the dict."""
+    def sessions(self) -> dict[int, dict[int, Session]]:
+        """All of them, by process and uid. Do not change the dicts."""
         return self._sessions
 
     def _id(self, key: tuple[str, int, str]) -> int:

@@ -109,14 +109,19 @@ class Areas:
         if ino in self._known:
             found = [self._known[ino]]
         else:
-            names = self._database.rows(_ABOVE, (ino,))
-            is_top = [parent == ROOT or parent == self._homes for parent, _ in names]
-            found = [self.of(ino) if top else self.of(parent) for top, (parent, _) in zip(is_top, names, strict=True)]
+            found = [self._holding(ino, parent, name) for parent, name in self._database.rows(_ABOVE, (ino,))]
         return [area for area in found if area is not None]
+
+    def _holding(self, ino: int, parent: int, name: bytes) -> Area | None:
+        # Of a file at the root nothing is remembered: a file may be moved without anything being forgotten.
+        if parent == ROOT:
+            share = self._shares.of_folder(name)
+            return Area(ino, share.gid) if share is not None else None
+        return Area(ino, None) if parent == self._homes else self.of(parent)
 
     def require(self, uid: int, ino: int, access: Access) -> None:
         """Raise NoAccess if somebody may not do that to what lies in a share. One look-up for most people."""
-        if uid in self._shares.watched:
+        if self._shares.is_watched(uid):
             for area in self.holding(ino):
                 if area.gid is not None and (self._shares.access(area.gid, uid) or 0) < access:
                     raise NoAccess("this user may only read here")
@@ -126,7 +131,7 @@ class Areas:
 
         The kernel asks for its modes of then, and for groups that a program may have had since before.
         """
-        if uid in self._shares.watched and self._shares.is_share(gid) and self._shares.access(gid, uid) is None:
+        if self._shares.is_watched(uid) and self._shares.is_share(gid) and self._shares.access(gid, uid) is None:
             raise NoAccess("this user is no member of the share any more")
 
     def share_of(self, ino: int) -> int | None:

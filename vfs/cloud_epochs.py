@@ -199,7 +199,8 @@ class CloudEpochs:
 
     def _is_needed(self, epoch: int) -> bool:
         """Asked when somebody else gives the epoch up, which is ours from then on if the answer is yes."""
-        is_needed = len(self._kept) < MOST_EPOCHS and (epoch < self._before or epoch in self._needed())
+        # What is known to be needed is never refused; what only may be, as long as there is room for it.
+        is_needed = epoch in self._needed() or (epoch < self._before and len(self._kept) < MOST_EPOCHS)
         if is_needed:
             self._kept.add(epoch)
         return is_needed

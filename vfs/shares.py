@@ -3,8 +3,7 @@
 A share is a folder at the root. Its members are users and groups, each to read or to write; whoever is both may write.
 All of them are in the share's own group, so the kernel keeps everybody else out at the folder. Readers and writers do
 not differ for the kernel (owner, group and others are no place for a third class, and an access list would cost a
-request for each inode), so the core tells them apart: `watched` is who it must look at. Somebody who lost a right stays
-in it until the core ends, since his programs may still be in the group.
+request for each inode), so the core tells them apart: `is_watched` says at whom it must look.
 
 Refuses names of shares that are no name of a folder to Windows.
 """
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from cachefs.database import Database
 from vfs.errors import Exists, InvalidArgument, NotFound
 from vfs.names import upper
-from vfs.people import RESERVED, Group, People, User
+from vfs.people import FIRST_NUMBER, RESERVED, Group, People, User
 
 HOMES = "Homes"
 MOST_LETTERS = 80  # as Windows has it
@@ -47,8 +46,7 @@ class Shares:
     """The tables of shares and their members."""
 
     def __init__(self, database: Database, people: People) -> None:
-        self.watched: set[int] = set()
-        """uids whose changes in shares must be looked at. Everybody else has what the kernel gives him."""
+        self._writers: set[int] = set()  # who may write in every share
         self._listeners: list[Callable[[], None]] = []
         self._database = database
         self._people = people
@@ -109,6 +107,12 @@ class Shares:
     def access(self, share: int, uid: int) -> Access | None:
         """What somebody may do in the share of that gid, by all he is a member of."""
         return self._rights.get(share, {}).get(uid)
+
+    def is_watched(self, uid: int) -> bool:
+        """Whether somebody must be looked at before he changes something: everybody of this drive, but for those who
+        may write in every share. Also who was removed: his programs may still be in a share's group.
+        """
+        return uid >= FIRST_NUMBER and uid not in self._writers
 
     def people_of(self, share: Share) -> dict[int, Access]:
         """Everybody who may do something in the share, by uid. Those who are disabled may not."""
@@ -206,12 +210,9 @@ class Shares:
             self._members[gid] = {
                 number: access for number, access in self._members[gid].items() if self._people.by_number(number)
             }
-        before, self._rights = self._rights, {share.gid: self._follow(share) for share in self.all()}
-        for share, rights in before.items():
-            now = self._rights.get(share, {})
-            self.watched |= {uid for uid, access in rights.items() if now.get(uid, 0) < access}
-        for rights in self._rights.values():
-            self.watched |= {uid for uid, access in rights.items() if access is Access.READ}
+        self._rights = {share.gid: self._follow(share) for share in self.all()}
+        everywhere = [{uid for uid in rights if rights[uid] is Access.WRITE} for rights in self._rights.values()]
+        self._writers = set.intersection(*everywhere) if everywhere else set()
         for listener in self._listeners:
             listener()
 

@@ -59,7 +59,7 @@ class SmbFiles:
             self._run("net", "setlocalsid", self._sid)
             self._list_rights()
 
-    def tell(self, sharing: Sharing, sessions: Mapping[int, Session]) -> None:
+    def tell(self, sharing: Sharing, sessions: Mapping[int, Mapping[int, Session]]) -> None:
         """What changed, while smbd runs or not. Raises OSError, ValueError."""
         changed = changed_users(self._told, sharing)
         self._told = sharing
@@ -67,9 +67,9 @@ class SmbFiles:
         self._list_rights()
         if self._is_smbd_there():
             self._run("smbcontrol", "smbd", "reload-config")
-        for process, session in list(sessions.items()):
-            if session.kind == "smb" and session.uid in changed:
-                log.info("the rights of user %d changed: session %d ends", session.uid, process)
+        for process, users in list(sessions.items()):
+            if ended := changed & {uid for uid, session in users.items() if session.kind == "smb"}:
+                log.info("the rights of users %s changed: session %d ends", sorted(ended), process)
                 _end(process)
 
     def _write(self) -> None:

@@ -308,3 +308,21 @@ async def test_a_week_through_the_change_of_the_clocks_in_the_engine(
     for name in night:
         index = [one.name for one in ever].index(name)
         assert await house.built.read_past(name, "a") == b"%d" % index
+
+
+async def test_a_new_machine_with_a_wrong_clock_costs_no_snapshot(
+    virtual_time: MockClock, house: Housekept, clock: FakeClock
+) -> None:
+    for number in range(5):
+        await house.built.write("a", b"%d" % number)
+        await house.built.snapshot()
+        clock.advance(60)
+    before = house.names()
+    # As after `recover`, which begins the tables of the machine anew: it has never looked at its clock.
+    assert house.built.drive.database.row("SELECT count(*) FROM local_counters WHERE name LIKE 'clock%'") == (0,)
+    clock._start_ns += 70 * 365 * DAY_S * 10**9
+    await house.built.restart()
+    house.begin()
+    with pytest.raises(Postponed):
+        await house.do("retention")
+    assert house.names() == before

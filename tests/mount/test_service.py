@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -62,3 +63,31 @@ def test_a_namespace_that_has_the_mount_too_does_not_keep_the_drive_from_stoppin
 
 def _mount_space(process: int) -> str:
     return os.readlink(f"/proc/{process}/ns/mnt")
+
+
+WRITES = """
+import sys, time
+file = open(sys.argv[1], 'wb', buffering=0)
+file.write(b'x' * 100000)
+print('written', flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "in another mount namespace"])
+def test_a_stop_keeps_what_a_program_has_written_and_not_closed(where: str) -> None:
+    drive = MountedDrive.make()
+    view = [] if where == "here" else ["unshare", "--mount", "--propagation", "private"]
+    command = [*view, sys.executable, "-c", WRITES, str(drive.mount / "file")]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "written\n"
+            try:
+                drive.stop()
+            finally:
+                program.kill()
+        drive.start()
+        assert (drive.mount / "file").stat().st_size == 100_000
+    finally:
+        drive.clear_away()

@@ -1,10 +1,15 @@
 """Who gets in, what he may do, and that nothing but share rights decides it."""
 
+import uuid
+
 import pytest
 from kit.mounted import await_true
-from smb.office import SHARE, Office
-from smb.wire import READ, WRITE, connected
+from smb.office import PASSWORD, SHARE, Office
+from smb.wire import READ, WRITE, Share, connected
+from smbprotocol.connection import Connection
 from smbprotocol.exceptions import AccessDenied, LogonFailure, SMBException
+from smbprotocol.session import Session
+from smbprotocol.tree import TreeConnect
 
 WRITE_DAC, WRITE_OWNER, READ_CONTROL = 0x40000, 0x80000, 0x20000
 
@@ -110,3 +115,19 @@ def is_refused(handle: object) -> bool:
     except Exception as error:
         return "end of the file" not in str(error).lower() and "END_OF_FILE" not in str(error)
     return False
+
+
+def test_two_people_of_one_machine_have_sessions_that_end_each_for_itself(own_office: Office) -> None:
+    line = Connection(uuid.uuid4(), "127.0.0.1", own_office.port)  # one process of smbd serves both
+    line.connect(timeout=30)
+    homes = {}
+    for user in ("alice", "carol"):
+        session = Session(line, user, PASSWORD, require_encryption=False)
+        session.connect()
+        tree = TreeConnect(session, r"\\127.0.0.1\home")
+        tree.connect()
+        homes[user] = Share(tree)
+    homes["alice"].write("diary", b"secret")
+    own_office.drive.cli("user", "disable", "alice")
+    with pytest.raises((SMBException, OSError)):
+        homes["alice"].read("diary")

@@ -240,3 +240,27 @@ def test_the_past_of_a_share_is_in_the_share_also_after_a_restore_of_it(office: 
     assert new != old
     door = in_view(SNAPSHOTS_VIEW, new)
     assert office.still.drive.doors.lookup(door, first.name.encode()) & 0xFFFFFFFFFF == old
+
+
+def test_a_right_that_was_taken_stays_taken_when_the_core_dies(office: Office) -> None:
+    file, shares = office.make("Sales/file"), office.still.drive.shares
+    shares.allow("Sales", "bert", Access.WRITE)
+    shares.deny("Sales", "bert")
+    bert = office.who("bert").uid
+    office.still.drive.cuts.log()
+    office.still.die()
+    with pytest.raises(NoAccess):
+        office.areas.require(bert, file, Access.READ)
+    with pytest.raises(NoAccess):
+        office.areas.require_past(bert, office.gid("Sales"))
+
+
+def test_a_file_that_root_moves_into_a_share_follows_its_rights(office: Office) -> None:
+    root = Caller(0, 0, office.still.drive.actors.local(0))
+    file = office.still.drive.namespace.create(ROOT, b"note", FILE, root).ino
+    office.still.drive.shares.allow("Sales", "bert", Access.READ)
+    bert = office.who("bert").uid
+    office.areas.require(bert, file, Access.WRITE)  # at the root the kernel decides
+    office.rename("note", "Sales/note", who=root)
+    with pytest.raises(NoAccess):
+        office.areas.require(bert, file, Access.WRITE)

@@ -266,6 +266,38 @@ async def test_a_snapshot_that_goes_while_a_file_is_behind_leaves_the_version_th
         assert await back.read("a") == noise(1, 3000)
 
 
+@pytest.mark.parametrize("old", [10, 66])
+async def test_however_many_old_snapshots_go_the_version_that_the_store_has_stays(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, old: int
+) -> None:
+    for number in range(old):  # a policy lets them go after a restart, while anything at all is unsent
+        await built.write("b", noise(100 + number, 100))
+        built.clock.advance(60)
+        await built.snapshot()
+    await built.sent()
+    assert built.cloud is not None
+    built.cloud = replace(built.cloud, store=cast(ObjectStore, NoBulk(built.store)))
+    await built.write("copy", noise(5, 5 << 20))
+    await built.cut()
+    await built.restart(crash=True)
+    for snapshot in built.drive.snapshots.all():
+        built.drive.snapshots.delete(snapshot.name)
+    await built.drive.reaper.finish()
+    await built.write("a", noise(1, 3000))
+    await trio.sleep(60)
+    built.clock.advance(60)
+    last = await built.snapshot()
+    built.clock.advance(60)
+    await built.write("a", noise(2, 5 << 20))  # behind for days
+    await trio.sleep(60)
+    built.clock.advance(7300)
+    built.drive.snapshots.delete(last.name)
+    await built.drive.reaper.finish()
+    await log_sent(built)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert await back.read("a") == noise(1, 3000)
+
+
 async def test_a_drive_that_came_back_exactly_at_its_checkpoint_makes_another(
     virtual_time: MockClock, built: CloudDrive, tmp_path: Path
 ) -> None:
@@ -544,3 +576,18 @@ class GrowsWhenListed:
             self._work_on = None
             await work_on()
         return page
+
+
+class NoBulk:
+    """A line on which a large copy takes days: packs of it never arrive, all else does."""
+
+    def __init__(self, inner: FaultyStore) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def put(self, name: str, body: Any, **options: Any) -> None:
+        if len(body) > 1 << 20:
+            await trio.sleep_forever()
+        await self._inner.put(name, body, **options)

@@ -75,6 +75,7 @@ class Mount:
 
     async def unmount(self) -> None:
         """Unmount while `run` serves; it returns soon after."""
+        await self.collect()  # where a namespace keeps the mount too, unmounting it here writes nothing out
         with trio.move_on_after(UNMOUNT_DEADLINE_S):
             if await trio.to_thread.run_sync(_umount, self.path, 0, abandon_on_cancel=True):
                 await trio.sleep(ELSEWHERE_S)  # `run` ends long before, and whoever waits here with it
