@@ -264,6 +264,18 @@ def test_an_employee_restores_what_he_could_change_himself(office: MountedDrive)
         core_as(office, "writer").plan_restore(path, name, "Homes/writer/file")
 
 
+def test_an_admin_brings_nothing_out_of_a_share_or_home(office: MountedDrive) -> None:
+    diary = office.mount / "Homes" / "owner1" / "diary"
+    as_person(office, "owner1", lambda: diary.write_bytes(b"secret") and None)
+    name = snap(office)
+    admin = core_as(office, "admin1")
+    for path, to in (("Homes/owner1/diary", "Homes/admin1/diary"), ("Homes", "all"), ("", "everything")):
+        with pytest.raises(ControlProblem) as caught:
+            admin.start_restore(path, name, to)
+        assert caught.value.problem.code == "no_rights", path
+    assert admin.plan_restore("Homes/owner1/diary", name) is not None, "in its own place it is his to bring back"
+
+
 def test_no_log_and_no_answer_tells_a_password_or_what_is_kept_of_it(office: MountedDrive) -> None:
     from appliance.passwords import secrets_of
     from vfs.people import SecretKind
