@@ -35,7 +35,10 @@ async def store_losses(
     """Sentences about what is wrong; none when every promise was kept."""
     flushed = states[promise.oldest]
     candidates = states[promise.oldest : promise.newest + 1]
-    names = live_names(built)
+    try:
+        names = live_names(built)
+    except VfsError as error:  # a name that leads nowhere
+        return [f"the tree that came back cannot be walked: {error}"]
     kept = {snapshot.name for snapshot in built.drive.snapshots.all()}
     fitting = [state for state in candidates if names == (set(state.files), state.folders) and kept == set(state.kept)]
     if not fitting:
