@@ -7,13 +7,16 @@ call again. A kept connection that turned out to be dead says nothing about the 
 once.
 
 Promises an end: no attempt begins after the deadline, and none lasts longer than its bytes could need on the slowest
-line that we care for; then the last error is raised. An attempt whose pace the caller sets is not timed here.
+line that we care for; then the last error is raised. A caller who sets the pace may hold an attempt up for as long as
+he likes: the time then counts from the last piece that was let go.
 
 Promises that create-only stays what it is. When an attempt failed, it may have created the object all the same; if the
 next one finds the name taken, the bytes there are compared with ours, and equal ones mean that it was us.
 """
 
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,9 +24,11 @@ from typing import TypeVar
 import trio
 
 from cloud_tier.errors import ConnectionStale, ObjectExists, StoreError, StoreThrottled, StoreUnavailable
-from cloud_tier.object_store import Buffer, ObjectStore, Pace, Page
+from cloud_tier.object_store import Buffer, ObjectStore, Pace, Page, QuickPace
 
 T = TypeVar("T")
+
+SEEN_S = 1.0  # a paced attempt shows on the loop at least this often that it moves
 
 
 @dataclass(frozen=True)
@@ -67,31 +72,31 @@ class Retrying:
     async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
         attempts = 0
 
-        async def attempt() -> None:
+        async def attempt(watched: Pace | None) -> None:
             nonlocal attempts
             attempts += 1
             try:
-                await self._inner.put(name, body, if_absent=if_absent, pace=pace)
+                await self._inner.put(name, body, if_absent=if_absent, pace=watched)
             except ObjectExists:
                 if attempts == 1 or await self._inner.get(name) != body:
                     raise
 
-        await self._until_done(attempt, None if pace else memoryview(body).nbytes)
+        await self._until_done(attempt, memoryview(body).nbytes, pace)
 
     async def get(self, name: str, start: int = 0, length: int | None = None, *, pace: Pace | None = None) -> bytes:
         size_bytes = self._policy.unknown_bytes if length is None else length
         return await self._until_done(
-            lambda: self._inner.get(name, start, length, pace=pace), None if pace else size_bytes
+            lambda watched: self._inner.get(name, start, length, pace=watched), size_bytes, pace
         )
 
     async def size(self, name: str) -> int:
-        return await self._until_done(lambda: self._inner.size(name), 0)
+        return await self._until_done(lambda _: self._inner.size(name), 0)
 
     async def delete(self, names: Sequence[str]) -> None:
-        await self._until_done(lambda: self._inner.delete(names), 0)
+        await self._until_done(lambda _: self._inner.delete(names), 0)
 
     async def list_page(self, prefix: str, after: str = "") -> Page:
-        return await self._until_done(lambda: self._inner.list_page(prefix, after), 0)
+        return await self._until_done(lambda _: self._inner.list_page(prefix, after), 0)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -99,15 +104,17 @@ class Retrying:
     def statistics(self) -> RetryStatistics:
         return RetryStatistics(self._calls, self._retries, self._stale, self._given_up)
 
-    async def _until_done(self, attempt: Callable[[], Awaitable[T]], size_bytes: int | None) -> T:
-        """`size_bytes`: what the attempt moves, None when it is not to be timed."""
+    async def _until_done(
+        self, attempt: Callable[[Pace | None], Awaitable[T]], size_bytes: int, pace: Pace | None = None
+    ) -> T:
+        """`size_bytes`: what the attempt moves. It is given the pace to keep."""
         self._calls += 1
         give_up_at = trio.current_time() + self._policy.deadline_s
         failures = 0
         was_stale = False
         while True:
             try:
-                return await self._timed(attempt, size_bytes)
+                return await self._timed(attempt, size_bytes, pace)
             except StoreError as error:
                 if not error.is_retryable:
                     raise
@@ -128,10 +135,31 @@ class Retrying:
             self._retries += 1
             await trio.sleep(wait_s)
 
-    async def _timed(self, attempt: Callable[[], Awaitable[T]], size_bytes: int | None) -> T:
-        if size_bytes is None:
-            return await attempt()
+    async def _timed(self, attempt: Callable[[Pace | None], Awaitable[T]], size_bytes: int, pace: Pace | None) -> T:
         limit_s = self._policy.patience_s + size_bytes / self._policy.slowest_bytes_per_s
-        with trio.move_on_after(limit_s):
-            return await attempt()
+        with trio.move_on_after(limit_s) as scope:
+            return await attempt(None if pace is None else WatchedPace(pace, scope, limit_s))
         raise StoreUnavailable(f"no answer within {limit_s:.0f} s")
+
+
+class WatchedPace:
+    """The caller's pace, around which the attempt's time stands still."""
+
+    def __init__(self, pace: Pace, scope: trio.CancelScope, limit_s: float) -> None:
+        self._pace = pace
+        self._scope = scope
+        self._limit_s = limit_s
+        self._seen_s = time.monotonic()
+
+    async def __call__(self, size_bytes: int) -> None:
+        self._scope.deadline = math.inf
+        try:
+            await self._pace(size_bytes)
+        finally:
+            self._scope.deadline = trio.current_time() + self._limit_s
+            self._seen_s = time.monotonic()
+
+    def is_free(self) -> bool:
+        """A thread cannot move a deadline of the loop's: now and then it has to come there."""
+        is_seen = time.monotonic() - self._seen_s < SEEN_S
+        return is_seen and isinstance(self._pace, QuickPace) and self._pace.is_free()

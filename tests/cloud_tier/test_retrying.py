@@ -17,7 +17,7 @@ from cloud_tier.errors import (
     UploadDamaged,
 )
 from cloud_tier.memory_store import MemoryStore
-from cloud_tier.retrying import Retrying, RetryPolicy, RetryStatistics
+from cloud_tier.retrying import SEEN_S, Retrying, RetryPolicy, RetryStatistics, WatchedPace
 
 POLICY = RetryPolicy(first_wait_s=1.0, longest_wait_s=8.0, deadline_s=100.0, patience_s=60.0)
 
@@ -142,7 +142,7 @@ async def test_an_answer_that_never_comes_is_waited_for_as_long_as_the_bytes_may
         await store.put("b", bytes(1 << 20))
 
 
-async def test_an_attempt_whose_pace_the_caller_sets_is_not_timed(autojump_clock: MockClock) -> None:
+async def test_a_caller_may_hold_an_attempt_up_for_as_long_as_he_likes(autojump_clock: MockClock) -> None:
     _, store = build()
 
     async def slow(size_bytes: int) -> None:
@@ -150,6 +150,41 @@ async def test_an_attempt_whose_pace_the_caller_sets_is_not_timed(autojump_clock
 
     await store.put("a", b"body", pace=slow)
     assert await store.get("a", pace=slow) == b"body"
+
+
+async def test_an_attempt_that_hangs_between_the_callers_pieces_is_given_up(autojump_clock: MockClock) -> None:
+    faulty, store = build()
+
+    async def slow(size_bytes: int) -> None:
+        await trio.sleep(1000)
+
+    for kind in ("put", "get"):
+        faulty.plan(kind, What.HANGS)
+    begun = trio.current_time()
+    await store.put("a", b"body", pace=slow)
+    assert await store.get("a", 0, 4, pace=slow) == b"body"
+    assert trio.current_time() - begun < 2500
+    faulty.assert_all_hit()
+
+
+async def test_a_thread_that_moves_bytes_at_an_easy_pace_is_seen_to_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    class Easy:
+        async def __call__(self, size_bytes: int) -> None: ...
+
+        def is_free(self) -> bool:
+            return True
+
+    with trio.CancelScope() as scope:
+        pace = WatchedPace(Easy(), scope, 60.0)
+        assert pace.is_free()
+        now += SEEN_S
+        assert not pace.is_free()
+        await pace(1)
+        assert pace.is_free()
+        assert 59.0 < scope.deadline - trio.current_time() <= 60.0
 
 
 async def test_create_only_whose_acknowledgement_was_lost_is_known_to_be_ours(autojump_clock: MockClock) -> None:
