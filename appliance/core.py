@@ -19,7 +19,6 @@ from pathlib import Path
 
 import trio
 
-from appliance import extrausers
 from appliance.assemble import open_drive
 from appliance.audit import Audit
 from appliance.config import Config
@@ -28,11 +27,11 @@ from appliance.errors import NoFuse
 from appliance.exit_codes import ExitCode
 from appliance.keys import Keys
 from appliance.leasing import Leasing
+from appliance.leftovers import clear_away
 from appliance.memory import give_back_freed_memory, keep_freed_memory
 from appliance.mounts import allow_many_requests, set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
-from appliance.smb.files import clear_away
 from appliance.smb.namespace import end_inhabitants
 from appliance.smb.teller import SmbTeller
 from appliance.store_link import StoreLink, store_url
@@ -84,7 +83,6 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
             raise NoFuse(f"the kernel refused the mount ({error})") from error
         finally:
             clear_away(places)
-            extrausers.clear_away(places.extra_users)
             places.doors.unlink(missing_ok=True)  # a killed `serve` could not; a living one writes it anew
             await drive.close()
             await link.aclose()

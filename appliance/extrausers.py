@@ -11,7 +11,6 @@ each change; never read back. Nobody can sign in by them: passwords are asked fo
 """
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,11 +62,6 @@ def write(folder: Path, files: dict[str, str]) -> None:
             os.fchmod(fd, MODES[name])
             file.write(text)
         draft.rename(folder / name)
-
-
-def clear_away(folder: Path) -> None:
-    """Leave nothing behind when the core ends."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lines(lines: Iterable[str]) -> str:

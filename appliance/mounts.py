@@ -187,9 +187,7 @@ def allow_many_requests(path: Path) -> bool:
     entry = find_mount(path)
     if entry is None:
         return False
-    connection = FUSE_CONNECTIONS / str(entry.minor)
-    if not connection.exists():
-        _mount_fusectl()
+    connection = _connection(entry)
     try:
         for limit in ("max_background", "congestion_threshold"):
             (connection / limit).write_text(str(MOST_REQUESTS))
@@ -199,20 +197,23 @@ def allow_many_requests(path: Path) -> bool:
 
 
 def _abort(entry: MountEntry) -> bool:
-    abort = FUSE_CONNECTIONS / str(entry.minor) / "abort"
-    if not abort.exists():
-        _mount_fusectl()
     try:
-        abort.write_text("1")
+        (_connection(entry) / "abort").write_text("1")
     except OSError:
         return False
     return True
 
 
-def _mount_fusectl() -> None:
-    """Containers and minimal machines have the directory but not the file system; as root we may supply it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mount(b"fusectl", os.fsencode(FUSE_CONNECTIONS), b"fusectl", 0, None)
+def _connection(entry: MountEntry) -> Path:
+    """The folder in which the kernel shows the FUSE connection.
+
+    Containers and minimal machines have the directory above it but not the file system; as root we may supply it.
+    """
+    connection = FUSE_CONNECTIONS / str(entry.minor)
+    if not connection.exists():
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mount(b"fusectl", os.fsencode(FUSE_CONNECTIONS), b"fusectl", 0, None)
+    return connection
 
 
 def _remove(entry: MountEntry) -> None:

@@ -20,10 +20,8 @@ from pathlib import Path
 
 from cachefs.errors import StorageFull
 from cloud_tier.clock import Clock
+from cloud_tier.reserve import reserve_bytes
 
-FLOOR_SHARE = 0.05
-FLOOR_MOST_BYTES = 2 << 30
-FLOOR_LEAST_BYTES = 32 << 20
 RECHECK_BYTES = 8 << 20
 RECHECK_S = 1.0
 SHORT_BYTES = 1 << 30
@@ -98,7 +96,7 @@ class Budget:
     def _look(self) -> None:
         disk = os.statvfs(self._directory)
         size = disk.f_blocks * disk.f_frsize
-        self._floor = min(max(int(size * FLOOR_SHARE), FLOOR_LEAST_BYTES), FLOOR_MOST_BYTES)
+        self._floor = reserve_bytes(size)
         self._above_floor = disk.f_bavail * disk.f_frsize - self._floor
 
     def _refresh(self, size_bytes: int) -> None:

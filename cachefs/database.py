@@ -123,16 +123,8 @@ class Database:
         return database
 
     @classmethod
-    def open(
-        cls,
-        path: Path,
-        *,
-        vfs: str | None = None,
-        migrations: Mapping[int, str] | None = None,
-        as_it_is: bool = False,
-    ) -> "Database":
-        """Open an existing database; one of an older version is brought up to date by `migrations`, version by version;
-        later, by `migrate`, if it is opened `as_it_is`.
+    def open(cls, path: Path, *, vfs: str | None = None, migrations: Mapping[int, str] | None = None) -> "Database":
+        """Open an existing database as it is; one of an older version only if `migrations` can bring it up to date.
 
         Raises DatabaseDamaged, WrongVersion, FileNotFoundError, StorageBroken.
         """
@@ -153,8 +145,6 @@ class Database:
                 connection.pragma("journal_mode", "wal")
                 database = cls(path, connection, vfs)
                 database._settle()
-                if not as_it_is:
-                    database.migrate(steps)
             except apsw.Error as error:
                 if not is_damage(error):
                     raise StorageBroken(f"{path.name} cannot be read: {error}") from error
@@ -180,7 +170,7 @@ class Database:
         return found
 
     def migrate(self, migrations: Mapping[int, str]) -> None:
-        """Bring the tables up to date. Blocks on the disk."""
+        """Bring the tables up to date, version by version. Blocks on the disk."""
         version = self.version
         while version < FORMAT_VERSION:
             version += 1

@@ -9,8 +9,8 @@ looks at it first, through the folder it then works in: nothing is ever written 
 reported missing because its disk is unplugged, and another disk in the same place is refused.
 
 Leaves the disk some room, since the drive's own state may lie on it, and a drive that cannot write a name any more
-cannot be tidied up either: objects are refused as by a full disk while 5 % of it are left (32 MiB to 2 GiB, a quarter
-at most), small ones while half of that is.
+cannot be tidied up either: objects are refused as by a full disk while only the reserve is left (`reserve`, at most a
+quarter of the disk), small ones while half of that is.
 
 Refuses to create-only where the disk has no hard links (FAT, exFAT): giving a name only if it is free needs one. What
 else lies in the folder, by whomever, is left alone and not listed.
@@ -49,12 +49,12 @@ from cloud_tier.object_store import (
     is_name,
     wait_in_thread,
 )
+from cloud_tier.reserve import reserve_bytes
 
 MARK = ".hybrid-drive-store"
 DRAFTS = ".drafts"
 THREADS = 16
 
-SPARE_SHARE, SPARE_LEAST_BYTES, SPARE_MOST_BYTES = 0.05, 32 << 20, 2 << 30
 SMALL_BYTES = 1 << 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -90,7 +90,7 @@ class DirStore(BlockingStore):
     def _require_room(self, root: Path, size_bytes: int) -> None:
         disk = os.statvfs(root)
         size = disk.f_blocks * disk.f_frsize
-        spare = min(max(int(size * SPARE_SHARE), SPARE_LEAST_BYTES), SPARE_MOST_BYTES, size // 4)
+        spare = min(reserve_bytes(size), size // 4)
         if disk.f_bavail * disk.f_frsize - size_bytes < (spare if size_bytes >= SMALL_BYTES else spare // 2):
             raise StoreFull(f"the disk under {self._root} is full but for {spare >> 20} MiB that are left free")
 

@@ -104,7 +104,8 @@ class CloudEpochs:
 
     async def before_removing(self, parent: int, name: bytes) -> None:
         """A name is about to be removed."""
-        if (file := self._file_named(parent, name)) is not None:
+        # Whoever removes thousands is not to pay for each of them.
+        if len(self._left) < MOST_LEFT and (file := self._file_named(parent, name)) is not None:
             await self._remember(parent, name, file)
 
     def named(self, parent: int, name: bytes, inode: Inode) -> None:

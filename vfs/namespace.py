@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from cachefs.database import Database
 from vfs.actors import Caller
-from vfs.areas import Areas, shared_mode
+from vfs.areas import Area, Areas, shared_mode
 from vfs.epochs import Epochs
 from vfs.errors import (
     Exists,
@@ -127,10 +127,10 @@ class Namespace:
         """
         folder = self._taking(parent)
         check_new_name(parent, name)
-        self._refuse_taken(parent, name)
+        area = self._areas.of(parent)
+        self._refuse_taken(area, parent, name)
         gid = caller.gid
         is_folder = stat.S_ISDIR(mode)
-        area = self._areas.of(parent)
         if area is not None and area.gid is not None:
             gid, mode = area.gid, shared_mode(mode)
         elif folder.mode & stat.S_ISGID:
@@ -142,9 +142,9 @@ class Namespace:
         inode.nlink = 2 if is_folder else 1
         return inode
 
-    def _refuse_taken(self, parent: int, name: bytes, besides: bytes | None = None) -> None:
+    def _refuse_taken(self, area: Area | None, parent: int, name: bytes, besides: bytes | None = None) -> None:
         """Raise Exists if the name is taken; in a share or home, also by another case. `besides`: a name that goes."""
-        if self._areas.of(parent) is None:
+        if area is None:
             if self.find(parent, name) is not None:
                 raise Exists("the name is taken")
             return
@@ -165,11 +165,10 @@ class Namespace:
             raise NotPermitted("a folder has exactly one name")
         if inode.nlink == 0:
             raise NotFound("the file was removed")
-        if caller.uid:
-            area = self._areas.of(parent)
-            if any(self._areas.of(above) != area for above, _ in self.parents(inode.ino)):
-                raise OtherArea("a file has all its names in one share or home")
-        self._refuse_taken(parent, name)
+        area = self._areas.of(parent)
+        if caller.uid and any(self._areas.of(above) != area for above, _ in self.parents(inode.ino)):
+            raise OtherArea("a file has all its names in one share or home")
+        self._refuse_taken(area, parent, name)
         self._add(folder, name, inode, caller)
         inode.nlink += 1
         self._inodes.changed(inode, caller.actor_id)
@@ -248,8 +247,8 @@ class Namespace:
         check_new_name(to_parent, to_name)
         inode = self._existing(parent, name)
         other = self.lookup(to_parent, to_name)
-        area = self._areas.of(parent)
-        if caller.uid and area != self._areas.of(to_parent):
+        area, to_area = self._areas.of(parent), self._areas.of(to_parent)
+        if caller.uid and area != to_area:
             raise OtherArea("what lies in one share or home is moved into another by copying")
         if flags == RENAME_EXCHANGE:
             if other is None:
@@ -259,7 +258,7 @@ class Namespace:
             if other is not inode:
                 self._exchange(source, name, inode, target, to_name, other, caller)
             if inode.is_folder or other.is_folder:
-                self._areas.moved(area, self._areas.of(to_parent))
+                self._areas.moved(area, to_area)
             return None
         if other is inode:
             if flags == RENAME_NOREPLACE:
@@ -268,12 +267,12 @@ class Namespace:
         if other is not None:
             self._check_replaceable(inode, other, flags)
         else:
-            self._refuse_taken(to_parent, to_name, besides=name if parent == to_parent else None)
+            self._refuse_taken(to_area, to_parent, to_name, besides=name if parent == to_parent else None)
         self._refuse_loop(inode, target)
         with self._database.operation:
             self._move(source, name, inode, target, to_name, other, caller)
         if inode.is_folder:
-            self._areas.moved(area, self._areas.of(to_parent))
+            self._areas.moved(area, to_area)
         if other is not None:
             self._inodes.unlinked(other)
         return other

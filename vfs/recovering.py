@@ -170,7 +170,7 @@ class _Recovery:
             await fetch_database(self._store, self._keys, manifest, file, report)
 
     async def _follow(self, manifest: Manifest, last: int) -> tuple[Database, _Reached]:
-        database = Database.open(self._new, migrations=migrations(), as_it_is=True)
+        database = Database.open(self._new, migrations=migrations())
         follower = Follower(self._store, self._keys, manifest)
         reached = _Reached(manifest.position, manifest.made_ns, None)
         try:

@@ -51,7 +51,7 @@ def open_database(state: Path, vfs: str | None = None) -> Database:
     Raises FileNotFoundError, DatabaseDamaged, WrongVersion, NoRoomToUpgrade, StorageBroken, OSError.
     """
     steps = migrations()
-    database = Database.open(state / DATABASE, vfs=vfs, migrations=steps, as_it_is=True)
+    database = Database.open(state / DATABASE, vfs=vfs, migrations=steps)
     try:
         if database.version < FORMAT_VERSION:
             keep_before_upgrade(database, state)

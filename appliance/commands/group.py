@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import print_json, print_table
+from appliance.commands.output import print_answer, print_json, print_table
 from appliance.control.people_client import PeopleClient
 
 app = typer.Typer(help="Users under one name, to be members of shares together.", no_args_is_help=True)
@@ -21,10 +21,7 @@ def add(name: Name, state: State = None, json: Json = False) -> None:
     """Adds a group, empty."""
     with PeopleClient(places_of(state).control_socket) as core:
         made = core.add_group(name)
-    if json:
-        print_json(made)
-    else:
-        print(f"The group {name} is added.")
+    print_answer(made, json, f"The group {name} is added.")
 
 
 @app.command("list")
@@ -44,10 +41,7 @@ def remove(name: Name, state: State = None, json: Json = False) -> None:
     """Removes a group; its members lose what they might do by it."""
     with PeopleClient(places_of(state).control_socket) as core:
         core.remove_group(name)
-    if json:
-        print_json({"removed": name})
-    else:
-        print(f"The group {name} is removed.")
+    print_answer({"removed": name}, json, f"The group {name} is removed.")
 
 
 @member.command("add")
@@ -55,10 +49,7 @@ def add_member(name: Name, user: User, state: State = None, json: Json = False) 
     """Puts a user into a group."""
     with PeopleClient(places_of(state).control_socket) as core:
         group = core.add_member(name, user)
-    if json:
-        print_json(group)
-    else:
-        print(f"{user} is in the group {name}.")
+    print_answer(group, json, f"{user} is in the group {name}.")
 
 
 @member.command("remove")
@@ -66,7 +57,4 @@ def remove_member(name: Name, user: User, state: State = None, json: Json = Fals
     """Takes a user out of a group."""
     with PeopleClient(places_of(state).control_socket) as core:
         group = core.remove_member(name, user)
-    if json:
-        print_json(group)
-    else:
-        print(f"{user} is no longer in the group {name}.")
+    print_answer(group, json, f"{user} is no longer in the group {name}.")

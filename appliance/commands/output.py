@@ -19,6 +19,14 @@ def print_json(value: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None:
     print(json.dumps(plain))
 
 
+def print_answer(value: BaseModel | dict[str, Any], as_json: bool, sentence: str) -> None:
+    """What was done: as JSON, or in one sentence."""
+    if as_json:
+        print_json(value)
+    else:
+        print(sentence)
+
+
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, nothing: str) -> None:
     """A table, or the sentence `nothing` when there are no rows. Plain columns where stdout is not a terminal."""
     lines = list(rows)

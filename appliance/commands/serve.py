@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from appliance.config_reading import read_config
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem
 from appliance.errors import AlreadyRunning
+from appliance.leftovers import clear_away
 from appliance.lock import is_held, read_pid
 from appliance.logs import logging_to
 from appliance.mounts import clean_stale, remove_mount
@@ -175,8 +175,7 @@ def _freer(places: StatePlaces, place: Path) -> Callable[[], None]:
             for leftover in (places.control_socket, places.core_pid):
                 with suppress(OSError):
                     leftover.unlink()
-            for folder in (places.samba, places.extra_users):
-                shutil.rmtree(folder, ignore_errors=True)
+            clear_away(places)
 
     return free
 

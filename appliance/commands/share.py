@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from appliance.commands.options import Json, State, places_of
-from appliance.commands.output import print_json, print_table
+from appliance.commands.output import print_answer, print_json, print_table
 from appliance.control.people_client import PeopleClient
 from appliance.control.people_protocol import AccessName
 
@@ -20,10 +20,7 @@ def add(name: Name, state: State = None, json: Json = False) -> None:
     """Adds a share and its folder. Nobody but root gets in before somebody is allowed to."""
     with PeopleClient(places_of(state).control_socket) as core:
         made = core.add_share(name)
-    if json:
-        print_json(made)
-    else:
-        print(f"The share {name} is added; let people in with `hybrid-drive share allow`.")
+    print_answer(made, json, f"The share {name} is added; let people in with `hybrid-drive share allow`.")
 
 
 @app.command("list")
@@ -64,10 +61,7 @@ def rename(
     """Gives a share and its folder another name."""
     with PeopleClient(places_of(state).control_socket) as core:
         renamed = core.rename_share(name, new)
-    if json:
-        print_json(renamed)
-    else:
-        print(f"The share {name} is called {new} now.")
+    print_answer(renamed, json, f"The share {name} is called {new} now.")
 
 
 @app.command("allow")
@@ -81,10 +75,7 @@ def allow(
     """Lets a user or a group read, or read and write, in a share."""
     with PeopleClient(places_of(state).control_socket) as core:
         share = core.allow(name, who, access)
-    if json:
-        print_json(share)
-    else:
-        print(f"{who} may {access} in {name}.")
+    print_answer(share, json, f"{who} may {access} in {name}.")
 
 
 @app.command("deny")
@@ -92,7 +83,4 @@ def deny(name: Name, who: Who, state: State = None, json: Json = False) -> None:
     """Takes that back, at once. What somebody may do by another membership stays."""
     with PeopleClient(places_of(state).control_socket) as core:
         share = core.deny(name, who)
-    if json:
-        print_json(share)
-    else:
-        print(f"{who} is no longer a member of {name}.")
+    print_answer(share, json, f"{who} is no longer a member of {name}.")

@@ -7,7 +7,7 @@ import typer
 
 from appliance import passphrases
 from appliance.commands.options import Json, State, path_option, places_of
-from appliance.commands.output import print_json, print_table
+from appliance.commands.output import print_answer, print_json, print_table
 from appliance.control.people_client import PeopleClient
 from appliance.control.people_protocol import RoleName, User, UserRequest
 from appliance.errors import PassphraseRefused
@@ -37,9 +37,11 @@ def add(
     with PeopleClient(places_of(state).control_socket) as core:
         made = core.add_user(request)
     if password is None:
-        _say(made, json, f"{name} is added and has no password yet; set one with `hybrid-drive user password {name}`.")
+        print_answer(
+            made, json, f"{name} is added and has no password yet; set one with `hybrid-drive user password {name}`."
+        )
     else:
-        _say(made, json, f"{name} is added.")
+        print_answer(made, json, f"{name} is added.")
 
 
 @app.command("list")
@@ -62,7 +64,7 @@ def password(name: Name, password_file: PasswordFile = None, state: State = None
     new = passphrases.from_file(Path.cwd() / password_file) if password_file is not None else _ask_new()
     with PeopleClient(places_of(state).control_socket) as core:
         changed = core.set_password(name, new)
-    _say(changed, json, f"{name} has a new password.")
+    print_answer(changed, json, f"{name} has a new password.")
 
 
 @app.command("role")
@@ -75,7 +77,7 @@ def role(
     """Gives a user another role."""
     with PeopleClient(places_of(state).control_socket) as core:
         changed = core.set_role(name, role)
-    _say(changed, json, f"{name} is {changed.role} now.")
+    print_answer(changed, json, f"{name} is {changed.role} now.")
 
 
 @app.command("enable")
@@ -83,7 +85,7 @@ def enable(name: Name, state: State = None, json: Json = False) -> None:
     """Lets a user sign in again who was disabled."""
     with PeopleClient(places_of(state).control_socket) as core:
         changed = core.enable(name, True)
-    _say(changed, json, f"{name} may sign in.")
+    print_answer(changed, json, f"{name} may sign in.")
 
 
 @app.command("disable")
@@ -91,7 +93,7 @@ def disable(name: Name, state: State = None, json: Json = False) -> None:
     """Keeps a user out, at once; files, memberships and password stay."""
     with PeopleClient(places_of(state).control_socket) as core:
         changed = core.enable(name, False)
-    _say(changed, json, f"{name} may no longer sign in.")
+    print_answer(changed, json, f"{name} may no longer sign in.")
 
 
 @app.command("remove")
@@ -99,17 +101,7 @@ def remove(name: Name, state: State = None, json: Json = False) -> None:
     """Removes a user. Home and files stay as they are; nobody gets the user's number again."""
     with PeopleClient(places_of(state).control_socket) as core:
         core.remove_user(name)
-    if json:
-        print_json({"removed": name})
-    else:
-        print(f"{name} is removed. Everything the user made is where it was.")
-
-
-def _say(user: User, json: bool, sentence: str) -> None:
-    if json:
-        print_json(user)
-    else:
-        print(sentence)
+    print_answer({"removed": name}, json, f"{name} is removed. Everything the user made is where it was.")
 
 
 def _note(user: User) -> str:

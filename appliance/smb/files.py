@@ -45,7 +45,7 @@ class SmbFiles:
 
     def make(self, sharing: Sharing) -> None:
         """Everything anew, before smbd starts: nothing of a core before this one counts. Raises OSError, ValueError."""
-        clear_away(self._state)
+        shutil.rmtree(self.places.root, ignore_errors=True)
         for folder in (self.places.root, *self.places.folders.values()):
             # smbd lets everybody through to the sockets of its services, as it does in its usual places.
             folder.mkdir(parents=True, mode=0o755 if folder.name == "ncalrpc" else 0o700)
@@ -108,11 +108,6 @@ class SmbFiles:
             log.error(
                 "%s ended with %d: %s", " ".join(command[:1] + list(words)), ended.returncode, ended.stderr[-500:]
             )
-
-
-def clear_away(places: StatePlaces) -> None:
-    """Leave nothing of smbd's behind, least of all NT hashes. After it has ended."""
-    shutil.rmtree(places.samba, ignore_errors=True)
 
 
 def changed_users(before: Sharing, after: Sharing) -> set[int]:

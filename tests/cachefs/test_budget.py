@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from kit.fake_clock import FakeClock
 
-from cachefs.budget import FLOOR_LEAST_BYTES, FLOOR_MOST_BYTES, RECHECK_BYTES, RECHECK_S, SHORT_BYTES, Budget
+from cachefs.budget import RECHECK_BYTES, RECHECK_S, SHORT_BYTES, Budget
 from cachefs.errors import StorageFull
+from cloud_tier.reserve import LEAST_BYTES, MOST_BYTES
 
 MIB = 1 << 20
 
@@ -41,7 +42,7 @@ def budget(path: Path, held: int = 0, limit_bytes: int = 0) -> tuple[Budget, Fak
 
 @pytest.mark.parametrize(
     ("size", "floor"),
-    [(100 * MIB, FLOOR_LEAST_BYTES), (10_000 * MIB, 500 * MIB), (1 << 42, FLOOR_MOST_BYTES)],
+    [(100 * MIB, LEAST_BYTES), (10_000 * MIB, 500 * MIB), (1 << 42, MOST_BYTES)],
 )
 def test_floor_is_kept_for_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, floor: int) -> None:
     FakeStatvfs(monkeypatch, size, size)
@@ -49,7 +50,7 @@ def test_floor_is_kept_for_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_disk_below_its_floor_has_nothing_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeStatvfs(monkeypatch, 100 * MIB, FLOOR_LEAST_BYTES - 4096)
+    FakeStatvfs(monkeypatch, 100 * MIB, LEAST_BYTES - 4096)
     assert budget(tmp_path)[0].free_bytes() == 0
     with pytest.raises(StorageFull):
         budget(tmp_path)[0].admit(1)
@@ -84,7 +85,7 @@ def test_disk_that_filled_up_is_noticed_after_a_second(tmp_path: Path, monkeypat
 
 
 def test_refused_bytes_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeStatvfs(monkeypatch, 100 * MIB, FLOOR_LEAST_BYTES + MIB)
+    FakeStatvfs(monkeypatch, 100 * MIB, LEAST_BYTES + MIB)
     admitting, _ = budget(tmp_path)
     with pytest.raises(StorageFull):
         admitting.admit(2 * MIB)
@@ -98,7 +99,7 @@ def test_low_disk_is_told_while_there_is_room_for_what_kernels_hold(
     admitting, clock = budget(tmp_path)
     admitting.admit(1)
     assert not admitting.is_low()
-    disk.free = FLOOR_MOST_BYTES + 2 * RECHECK_BYTES
+    disk.free = MOST_BYTES + 2 * RECHECK_BYTES
     clock.advance(RECHECK_S + 0.1)
     admitting.admit(2 * RECHECK_BYTES - 4096)
     assert admitting.is_low()
@@ -110,7 +111,7 @@ def test_freed_bytes_are_wanted_back_long_before_the_disk_is_low(
     disk = FakeStatvfs(monkeypatch, 1 << 40, 1 << 40)
     admitting, clock = budget(tmp_path)
     assert not admitting.is_short()
-    disk.free = FLOOR_MOST_BYTES + SHORT_BYTES - 1
+    disk.free = MOST_BYTES + SHORT_BYTES - 1
     clock.advance(RECHECK_S + 0.1)
     assert admitting.is_short()
     assert not admitting.is_low()

@@ -24,7 +24,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def as_it_is(path: Path) -> Database:
-    return Database.open(path, migrations=migrations(), as_it_is=True)
+    return Database.open(path, migrations=migrations())
 
 
 def rows_of(path: Path) -> tuple[int, list[tuple[object, ...]]]:
