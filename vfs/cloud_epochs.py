@@ -95,7 +95,8 @@ class CloudEpochs:
         if moved is None or moved is replaced:
             return
         await self._remember(parent, name, moved)
-        if self._is_complete(moved):
+        # The first is so of most renames, which are not to pay for the second.
+        if (replaced is None and (to_parent, to_name) not in self._left) or self._is_complete(moved):
             return
         if replaced is not None:
             self._hold(moved.ino, await self._base(replaced))
