@@ -47,10 +47,13 @@ class SmbFiles:
         """Everything anew, before smbd starts: nothing of a core before this one counts. Raises OSError, ValueError."""
         shutil.rmtree(self.places.root, ignore_errors=True)
         for folder in (self.places.root, *self.places.folders.values()):
-            # smbd lets everybody through to the sockets of its services, as it does in its usual places.
-            folder.mkdir(parents=True, mode=0o755 if folder.name == "ncalrpc" else 0o700)
+            folder.mkdir(parents=True, mode=0o700)
         self._state.extra_users.mkdir(exist_ok=True, mode=0o755)
+        # As in its usual places, smbd lets everybody through to the sockets of its services. And a process of smbd that
+        # works for a user looks there whether the one that holds a file open still lives: what it may not see it takes
+        # for dead, and opens a file that somebody has for himself alone.
         self.places.root.chmod(0o711)
+        self.places.folders["lock directory"].chmod(0o711)
         self.places.folders["ncalrpc dir"].chmod(0o755)
         self.places.log_file.parent.mkdir(parents=True, exist_ok=True)
         self._told = sharing

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from appliance.smb.namespace import SWITCH, NoNamespace, die_with, enter, with_extra_users
+from appliance.smb.namespace import SWITCH, NoNamespace, die_with, enter, first_closed, with_extra_users
 
 _LONGEST_BYTES = 107 - len("/private/msg.sock/4194304")
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
@@ -19,6 +19,11 @@ def main(config: Path, names: Path, parent: int) -> None:
     """Never returns when all goes well. Raises NoNamespace."""
     if len(os.fsencode(config.parent)) > _LONGEST_BYTES:
         raise NoNamespace(f"{config.parent} is too long a path for smbd's sockets: it may have {_LONGEST_BYTES} bytes.")
+    closed = first_closed(config)
+    if closed is not None:
+        raise NoNamespace(
+            f"the drive's people cannot pass {closed}, as which smbd works; chmod o+x it, or keep the drive elsewhere."
+        )
     smbd = shutil.which("smbd", path=PATH)
     if smbd is None:
         raise NoNamespace("smbd is not installed.")

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def enter(names: Path, switch: Path) -> None:
     _must(libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount --make-rslave /")
     _must(libc.mount(os.fsencode(names), os.fsencode(EXTRA_USERS), None, _MS_BIND, None), f"mount {EXTRA_USERS}")
     _must(libc.mount(os.fsencode(switch), os.fsencode(SWITCH), None, _MS_BIND, None), f"mount {SWITCH}")
+
+
+def first_closed(path: Path) -> Path | None:
+    """The uppermost folder above `path` that users of no group of its own cannot pass; None when there is none."""
+    return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & stat.S_IXOTH), None)
 
 
 def die_with(parent: int) -> None:

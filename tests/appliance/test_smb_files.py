@@ -3,13 +3,14 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from appliance.smb.config_text import Door, SmbPlaces, smb_conf, smbpasswd
 from appliance.smb.files import changed_users
-from appliance.smb.namespace import with_extra_users
+from appliance.smb.namespace import first_closed, with_extra_users
 from appliance.smb.sharing import Sharing, SmbShare, SmbUser, fits_smb, machine_sid
 
 HASH = bytes.fromhex("878d8014606cda29677a44efa1353fc7")
@@ -118,3 +119,13 @@ def test_accounts_are_looked_for_where_they_were_and_in_the_drive_s() -> None:
         "shadow: files extrausers\n"
     )
     assert with_extra_users(with_extra_users(before)) == with_extra_users(before)
+
+
+def test_the_folder_that_keeps_people_out_is_named() -> None:
+    with TemporaryDirectory() as home:
+        Path(home).chmod(0o755)
+        below = Path(home) / "state" / "run" / "samba" / "smb.conf"
+        below.parent.mkdir(parents=True, mode=0o711)
+        assert first_closed(below) is None
+        (Path(home) / "state" / "run").chmod(0o750)
+        assert first_closed(below) == Path(home) / "state" / "run"

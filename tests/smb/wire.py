@@ -57,6 +57,7 @@ class Share:
         *,
         at: str | None = None,
         options: int = 0,
+        sharing: int = ANY_SHARE,
         contexts: Sequence[SMB2CreateContextRequest] = (),
     ) -> Open:
         """Opens `path` (with backslashes), now or as it was at the snapshot `at`. Raises smbprotocol's errors."""
@@ -70,7 +71,7 @@ class Share:
             ImpersonationLevel.Impersonation,
             access,
             FileAttributes.FILE_ATTRIBUTE_NORMAL if not options & CreateOptions.FILE_DIRECTORY_FILE else 0,
-            ANY_SHARE,
+            sharing,
             disposition,
             options,
             create_contexts=asked or None,
