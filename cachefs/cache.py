@@ -58,6 +58,7 @@ class Cache(Places):
         self.blocks = Blocks(database, self.segments, self.counters)
         self.seals = Seals(database, self.blocks, self.segments, self.counters)
         self.catalog = Catalog(database, self.blocks, self.counters)
+        self._progress, self._since_s, self._looked_s = -1, 0.0, 0.0
         self._line = trio.Lock()  # of writers that wait for room
         self.reads = 0
         """Reads of SEALED blocks since the start, held here or not."""
@@ -175,14 +176,19 @@ class Cache(Places):
                     await self._wait_for_room(self.evicting, size_bytes)
 
     async def _wait_for_room(self, evicting: "Evicting", size_bytes: int) -> None:
-        progress, since_s = -1, 0.0
         while not self.budget.has_room(size_bytes) and self.may_get_room():
-            if (now := self.progress()) != progress:
-                progress, since_s = now, trio.current_time()
-            if trio.current_time() - since_s > LONGEST_WAIT_S:
+            if self._stands_s() > LONGEST_WAIT_S:
                 return
             await trio.sleep(LOOK_S)
             await evicting.make_room(size_bytes)
+
+    def _stands_s(self) -> float:
+        """How long the store has taken nothing while somebody waited for it: who comes next is not to wait as long."""
+        now_s, progress = trio.current_time(), self.progress()
+        if progress != self._progress or now_s - self._looked_s > LONGEST_WAIT_S:
+            self._progress, self._since_s = progress, now_s
+        self._looked_s = now_s
+        return now_s - self._since_s
 
     async def put_fetched(self, fetched: Sequence[tuple[Block, memoryview]]) -> None:
         """Write fetched blocks to the places that were reserved for them; never synced. Raises OSError."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import trio
+from kit.faulty_store import What
 from kit.simulated_core import SimulatedCore
 from trio.testing import MockClock
 
@@ -75,4 +76,28 @@ async def test_a_day_without_a_line(
         assert core.held_bytes("during-7") == 0
         await core.assert_nothing_lost()
         await core.restart()
+        await core.assert_nothing_lost()
+
+
+async def test_who_comes_after_one_that_waited_in_vain_is_told_at_once(
+    virtual_time: MockClock, tmp_path: Path, possible_log: Callable[[str], None]
+) -> None:
+    """A store that hangs: a hundred files of a copy are not to take half a minute each to fail."""
+    possible_log(r"cloud_tier.uploader: The cloud store cannot be reached|cachefs.checkpointing: ")
+    async with SimulatedCore(tmp_path / "state", limit_bytes=4 << 20) as core:
+        core.store.plan("put", What.HANGS, times=None)
+        waits: list[float] = []
+        for number in range(60):
+            begun = trio.current_time()
+            try:
+                await core.save(f"{number}", noise(number))
+            except NoSpace:
+                waits.append(trio.current_time() - begun)
+                await core.unlink(f"{number}")
+        assert len(waits) > 20
+        assert [waited > 20 for waited in waits].count(True) == 1, "for a store that might only have been slow"
+        core.store.faults.clear()
+        await trio.sleep(1500)  # a call that hangs is given up when its bytes had had time on the slowest line
+        await core.save("after", noise(-1))
+        await core.sent()
         await core.assert_nothing_lost()
