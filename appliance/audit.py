@@ -5,13 +5,15 @@
 Promises a line for each request that changes something or is refused for want of rights, before it is answered;
 `peer` is there when root asked for somebody else. What was asked is told by the fields in `TOLD` and no others, so
 that no password, and nothing that will be invented later, gets here by being forgotten. The log is only ever appended
-to. A disk that refuses the line does not stop the drive: the core's log says so.
+to; a long one is put aside as `audit.log.1`, those before move on, and the eleventh goes: an office takes years.
+A disk that refuses the line does not stop the drive: the core's log says so.
 """
 
 import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,8 @@ TOLD = frozenset(
     {"name", "full_name", "role", "access", "path", "at", "to", "dry_run", "force", "label", "kind", "uid", "device"}
 )
 MOST_TOLD = 4096  # bytes of what was asked
+LONG_BYTES = 16 << 20
+PUT_ASIDE = 10
 
 
 class Event(NamedTuple):
@@ -59,8 +63,17 @@ class Audit:
         try:
             with self._file.open("a", encoding="ascii") as file:
                 file.write(json.dumps(line) + "\n")
+                is_long = file.tell() > LONG_BYTES
+            if is_long:
+                self._put_aside()
         except OSError as error:
             log.warning("the audit log cannot be written: %s", error)
+
+    def _put_aside(self) -> None:
+        names = [self._file, *(self._file.with_name(f"{self._file.name}.{n}") for n in range(1, PUT_ASIDE + 1))]
+        for newer, older in reversed(list(pairwise(names))):
+            if newer.exists():
+                newer.replace(older)
 
 
 def told(body: bytes) -> dict[str, Any]:

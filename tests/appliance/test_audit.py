@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kit.fake_clock import FakeClock
 
-from appliance.audit import MOST_TOLD, Audit, Event, told
+from appliance.audit import MOST_TOLD, PUT_ASIDE, Audit, Event, told
 from appliance.control import people_protocol, protocol
 
 SECRET_WORDS = ("pass", "secret", "old", "kit", "key")
@@ -41,6 +41,18 @@ def test_names_that_are_not_utf8_and_line_ends_stay_in_their_line(tmp_path: Path
 @pytest.mark.expected_log("appliance.audit: the audit log cannot be written")
 def test_a_disk_that_refuses_stops_nobody(tmp_path: Path) -> None:
     Audit(tmp_path / "missing" / "audit.log", FakeClock(), lambda uid: None).write(Event(0, 0, "POST /", {}, 200))
+
+
+def test_a_long_log_is_put_aside_and_the_oldest_of_many_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.audit.LONG_BYTES", 0)
+    file = tmp_path / "audit.log"
+    audit = Audit(file, FakeClock(), lambda uid: None)
+    for number in range(PUT_ASIDE + 2):
+        audit.write(Event(0, 0, f"POST /{number}", {}, 200))
+    assert not file.exists()
+    kept = [json.loads((tmp_path / f"audit.log.{n}").read_text())["request"] for n in range(1, PUT_ASIDE + 1)]
+    assert kept == [f"POST /{number}" for number in range(PUT_ASIDE + 1, 1, -1)]
+    assert len(list(tmp_path.iterdir())) == PUT_ASIDE
 
 
 def test_only_what_may_be_told_is_told() -> None:
