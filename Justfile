@@ -20,9 +20,9 @@ serve *args:
 # All tests: the fast ones, those on a real mount and over SMB, those that crash it, and the tour of the README
 test: test-fast fuzz mount-test smb-test crash-test tour
 
-# Tests that need neither a mount nor a network; `./just test-fast tests/vfs -k rename` runs a part
+# Tests that need neither a mount nor a network, two at a time; `./just test-fast -n 0 tests/vfs -k rename` runs a part
 test-fast *args:
-    {{ python }} -m pytest {{ slow }} "$@"
+    {{ python }} -m pytest -n 2 --dist loadfile {{ slow }} "$@"
 
 # The control interface under random requests from its own document (half a minute); FUZZ_EXAMPLES=500 for longer
 fuzz *args:
