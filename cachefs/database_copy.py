@@ -11,6 +11,7 @@ import apsw
 from cachefs.database import APPLICATION_ID, CHECKSUM_BYTES, PAGE_BYTES, Database
 
 COPY_PAGES = 2000
+_CUT = "SELECT value FROM local_counters WHERE name = 'cut'"
 
 
 def copy_database(database: Database, path: Path) -> int:
@@ -25,8 +26,21 @@ def copy_database(database: Database, path: Path) -> int:
         copy.pragma("page_size", PAGE_BYTES)
         copy.pragma("application_id", APPLICATION_ID)
         with source:  # one moment, however long it takes
-            cut: int = source.execute("SELECT value FROM local_counters WHERE name = 'cut'").get
+            cut: int = source.execute(_CUT).get
             with copy.backup("main", source, "main") as copying:
                 while not copying.done:
                     copying.step(COPY_PAGES)
     return cut
+
+
+def is_copy_of(database: Database, path: Path) -> bool:
+    """Whether `path` is a whole copy of what the last cut committed. Reads all of it, changes nothing."""
+    try:
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        # Immutable: or the copy would get a write-ahead log of its own.
+        with closing(apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=flags)) as copy:
+            said = [row[0] for row in copy.execute("PRAGMA quick_check")]
+            cut = copy.execute(_CUT).get
+    except apsw.Error:
+        return False
+    return said == ["ok"] and (cut,) == database.row(_CUT)

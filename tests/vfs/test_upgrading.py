@@ -1,6 +1,7 @@
 """Another format of the tables: what was before is kept first, and without room for it nothing is changed."""
 
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def rows_of(path: Path) -> tuple[int, list[tuple[object, ...]]]:
         return database.version, database.rows("SELECT name, ino FROM dentries ORDER BY 1, 2")
     finally:
         database.close()
+
+
+def put_back(state: Path) -> None:
+    """Go the way back: what was kept takes the place of the database."""
+    kept = state / f"before-format-{FORMAT_VERSION}"
+    for path in state.glob(f"{DATABASE}*"):
+        path.unlink()
+    shutil.copy(kept / DATABASE, state / DATABASE)
 
 
 async def test_rows_and_intents_of_before_are_kept_until_the_next_format(old: Path) -> None:
@@ -71,6 +80,41 @@ def test_a_copy_that_was_cut_off_is_made_anew_and_a_whole_one_is_not_replaced(ol
     upgrading.keep_before_upgrade(database, old)
     database.close()
     assert rows_of(kept / DATABASE)[0] == 2
+
+
+def test_a_copy_that_is_not_whole_is_not_taken_for_the_way_back(old: Path) -> None:
+    kept = old / f"before-format-{FORMAT_VERSION}"
+    before = rows_of(old / DATABASE)
+    open_database(old).close()
+    good = (kept / DATABASE).read_bytes()
+    for damaged in (good[: len(good) // 2], good[:9000] + b"?" + good[9001:], b""):
+        put_back(old)
+        (kept / DATABASE).write_bytes(damaged)
+        open_database(old).close()
+        assert rows_of(kept / DATABASE) == before
+
+
+@pytest.mark.parametrize("is_in_database", [True, False])
+def test_a_copy_from_before_the_drive_was_worked_with_is_made_anew(old: Path, is_in_database: bool) -> None:
+    """The owner went back to the older program, worked with the drive, and lets the newer one have it again."""
+    kept = old / f"before-format-{FORMAT_VERSION}"
+    open_database(old).close()
+    put_back(old)
+    if is_in_database:
+        database = as_it_is(old / DATABASE)
+        database.begin()
+        database.write("UPDATE local_counters SET value = value + 1 WHERE name = 'cut'")
+        database.write("UPDATE dentries SET name = CAST(name || ' at last' AS BLOB)")
+        database.commit()
+        database.close()
+    else:
+        (old / "intents" / "0000000007.log").write_bytes(b"acknowledged")
+    before = rows_of(old / DATABASE)
+    open_database(old).close()
+    assert rows_of(kept / DATABASE) == before
+    assert sorted(path.name for path in (kept / "intents").iterdir()) == sorted(
+        path.name for path in (old / "intents").iterdir()
+    )
 
 
 def test_without_room_for_the_copy_nothing_is_changed(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
