@@ -29,8 +29,8 @@ class KnownClock:
             database.rows("SELECT name, value FROM local_counters WHERE name IN (?, ?)", (KNOWN, DOUBTED))
         )
         # A machine that knows nothing, after a recovery, has at least seen when the newest snapshot was made.
-        newest_ns = database.row("SELECT max(created_ns) FROM snapshots")[0] or 0
-        known_s = rows.get(KNOWN, newest_ns // 10**9)
+        newest = database.row("SELECT created_ns FROM snapshots ORDER BY epoch DESC LIMIT 1")
+        known_s = rows.get(KNOWN, newest[0] // 10**9 if newest is not None else 0)
         self._trust = self._written = ClockTrust(known_s, rows.get(DOUBTED, 0))
 
     def look(self) -> int:
@@ -43,6 +43,11 @@ class KnownClock:
         if self._trust.is_in_doubt or since_s > SELDOM_S or (is_free and since_s > OFTEN_S):
             self._write_down()
         return now_s
+
+    def is_believed(self) -> bool:
+        """Whether something may be given up on its account now. Behind an open gate."""
+        self.look()
+        return not self._trust.is_in_doubt
 
     def doubt(self) -> str | None:
         """Why the clock was not believed at the last look, a clause; None if it was."""

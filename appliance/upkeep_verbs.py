@@ -37,6 +37,7 @@ class UpkeepVerbs:
         self._told = told
         self._zone = config.drive.zone
         self._clock = KnownClock(drive.database, drive.cuts, drive.clock)
+        drive.undo_epochs.is_clock_believed = self._clock.is_believed
         works = UpkeepWork(mount, config, self._clock).works()
         self._scheduler = Scheduler(drive.database, drive.cuts, drive.clock, self._zone, works)
 

@@ -225,10 +225,10 @@ def thin(snapshots: list[Snapshot], most: int) -> list[Snapshot]:
     if len(kept) <= most:
         return kept
     newest = kept[-1].created_ns
-    span = max(2, newest - kept[0].created_ns + 10**9)
+    ages = [max(0, newest - snapshot.created_ns) + 10**9 for snapshot in kept]  # not so where a clock was set back
+    span = max(ages)
     chosen: dict[int, Snapshot] = {}
-    for snapshot in kept:
-        age = newest - snapshot.created_ns + 10**9
+    for snapshot, age in zip(kept, ages, strict=True):
         chosen[int(_log(age) / _log(span) * (most - 1))] = snapshot
     taken = set(chosen.values())
     spare = [snapshot for snapshot in reversed(kept) if snapshot not in taken]

@@ -11,10 +11,11 @@ went first. So it does not matter how often somebody prunes; the tests hold that
 - A *labelled* one counts like any other and stays as long as a day's last, whatever came after it: somebody gave it a
   name, and would not look for it in vain the next morning. For longer there is `hold`.
 - The newest one stays as long as it is the newest: a drive that nobody changes loses nothing.
+- The order in which they were made is certain, what the clock said then is not: see `believed`.
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
@@ -30,7 +31,7 @@ _SPAN = re.compile(r"(\d{1,9})\s*([mhdwy])|0")
 
 
 class Moment(NamedTuple):
-    """A snapshot as retention sees it; `at_s` in seconds since 1970 (UTC)."""
+    """A snapshot as retention sees it; `at_s`: what the clock said when it was made, in seconds since 1970 (UTC)."""
 
     name: str
     at_s: int
@@ -95,13 +96,44 @@ PERIODS: Mapping[str, Callable[[datetime], Hashable]] = {
 """For each period, what two moments of the office's clock have in common when they lie in the same one."""
 
 
-def needless(moments: Iterable[Moment], policy: Policy, now_s: int, zone: tzinfo) -> list[Moment]:
-    """What the policy does not keep at `now_s`, oldest first."""
+def believed(moments: Sequence[Moment], now_s: int) -> list[Moment]:
+    """The same, in the order in which they were made, with moments that fit that order and a clock that is right now.
+
+    One that lies in the future, or before the one before it, was made by a wrong clock, some time before the next good
+    one, or before now. It counts as made right then, so rather too young than too old; the distances in a row of such,
+    up to a day each, stay as they were.
+    """
+    is_good: list[bool] = []
+    newest_s = 0
+    for one in moments:
+        is_good.append(newest_s <= one.at_s <= now_s)
+        newest_s = one.at_s if is_good[-1] else newest_s
+    found: list[Moment] = []
+    following: Moment | None = None  # in the same row of wrong ones
+    for one, good in zip(reversed(moments), reversed(is_good), strict=True):
+        if good:
+            found.append(one)
+            following = None
+            continue
+        away_s = following.at_s - one.at_s if following is not None else 0
+        at_s = (found[-1].at_s if found else now_s) - (away_s if 0 <= away_s <= DAY_S else 0)
+        found.append(one._replace(at_s=at_s))
+        following = one
+    found.reverse()
+    least_s = 0
+    for index, one in enumerate(found):  # nor before the good one in front of the row
+        least_s = max(least_s, one.at_s)
+        found[index] = one._replace(at_s=least_s)
+    return found
+
+
+def needless(moments: Sequence[Moment], policy: Policy, now_s: int, zone: tzinfo) -> list[Moment]:
+    """What the policy does not keep at `now_s`. Moments in the order in which they were made; so is the answer."""
     spans = policy.spans
     tiers = [(spans[period], key, set[Hashable]()) for period, key in PERIODS.items()]
     going: list[Moment] = []
     is_newest = True
-    for moment in sorted((one for one in moments if not one.is_held), key=lambda one: one.at_s, reverse=True):
+    for moment in reversed([one for one in believed(moments, now_s) if not one.is_held]):
         age_s = now_s - moment.at_s
         at = datetime.fromtimestamp(moment.at_s, UTC).astimezone(zone)
         stays = is_newest or age_s <= spans["all"] or (moment.is_labelled and age_s <= spans["day"])

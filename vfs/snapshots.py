@@ -3,7 +3,8 @@
 Deleting is the long half and is left to `vfs/pruning.py`: a deleted snapshot is gone for users at once.
 
 Names are the UTC second of the freeze, `%Y-%m-%dT%H-%M-%SZ`, with `_label` behind it if there is one. A second is used
-once in a drive's life; who asks twice within one waits for the next.
+once in a drive's life; who asks twice within one waits for the next. After the clock was set back, names go on from the
+last one all the same, so that they stay in order; `created_ns` is what the clock said, which is what retention judges.
 """
 
 import re
@@ -116,10 +117,11 @@ class Snapshots:
         made: list[Snapshot] = []
 
         def record(epoch: Epoch) -> None:
-            now = self._named_moment()
-            name = datetime.fromtimestamp(now // 10**9, UTC).strftime(NAME_FORMAT) + (f"_{label}" if label else "")
+            now = self._clock.now_ns()
+            second = self._fresh_second(now)
+            name = datetime.fromtimestamp(second, UTC).strftime(NAME_FORMAT) + (f"_{label}" if label else "")
             number = self._counters.next("snapshot")
-            self._counters.raise_to("snapshot_second", now // 10**9)
+            self._counters.raise_to("snapshot_second", second)
             self._counters.flush()
             self._database.write(
                 "INSERT INTO snapshots VALUES (?, ?, 'snapshot', 'kept', ?, ?, ?, ?)",
@@ -138,9 +140,9 @@ class Snapshots:
             await trio.sleep(((used + 1) * 10**9 - now) / 10**9)
             now = self._clock.now_ns()
 
-    def _named_moment(self) -> int:
+    def _fresh_second(self, now_ns: int) -> int:
         """Now; or, after somebody has set the clock back, the second after the last one used: time goes on in names."""
-        return max(self._clock.now_ns(), (self._counters.last("snapshot_second") + 1) * 10**9)
+        return max(now_ns // 10**9, self._counters.last("snapshot_second") + 1)
 
     def hold(self, name: str, is_held: bool) -> Snapshot:
         """Promise not to delete it, or take the promise back."""

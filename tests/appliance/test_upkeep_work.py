@@ -326,3 +326,69 @@ async def test_a_new_machine_with_a_wrong_clock_costs_no_snapshot(
     with pytest.raises(Postponed):
         await house.do("retention")
     assert house.names() == before
+
+
+async def test_snapshots_made_while_the_clock_was_ahead_go_by_the_policy_once_it_is_right(
+    virtual_time: MockClock, house: Housekept, clock: FakeClock
+) -> None:
+    ahead_ns = 70 * 365 * DAY_S * 10**9
+    await house.do("retention")
+    for minute in range(180):
+        if minute in (60, 120):
+            clock._start_ns += ahead_ns if minute == 60 else -ahead_ns
+        await house.built.write("a", b"%d" % minute)
+        await house.do("snapshots")
+        clock.advance(60)
+    assert len(house.names()) == 180
+    clock.advance(2 * HOUR_S + 60)
+    assert "went" in await house.do("retention")
+    left = house.names()
+    assert 12 <= len(left) <= 14, "the last of each quarter"
+    assert left == sorted(left), "names stay in order"
+    assert len([name for name in left if name.startswith("209")]) >= 8
+    assert await house.built.read_past(left[-1], "a") == b"179"
+
+
+async def kept_for_undo(house: Housekept) -> int:
+    await trio.sleep(1200)  # the reaper has looked, whatever it was told before
+    found: int = house.built.drive.database.row(
+        "SELECT count(*) FROM snapshots WHERE kind = 'actor' AND state = 'kept'"
+    )[0]
+    return found
+
+
+async def test_what_is_kept_for_undo_goes_after_two_days_and_not_because_a_clock_leapt(
+    virtual_time: MockClock, house: Housekept, clock: FakeClock
+) -> None:
+    await house.do("retention")
+    for _ in range(3):
+        await house.built.drive.undo_epochs._keep()
+        clock.advance(HOUR_S)
+    clock._start_ns += 70 * 365 * DAY_S * 10**9
+    assert await kept_for_undo(house) == 3
+    await house.built.restart()
+    assert await kept_for_undo(house) == 3, "nor before somebody has looked at the clock"
+    house.begin()
+    await house.built.drive.undo_epochs._keep()
+    assert await kept_for_undo(house) == 4
+    clock._start_ns -= 70 * 365 * DAY_S * 10**9
+    await house.built.drive.undo_epochs._keep()
+    clock.advance(43 * HOUR_S)
+    assert await kept_for_undo(house) == 5
+    clock.advance(3 * HOUR_S)
+    assert 2 <= await kept_for_undo(house) < 5
+    clock.advance(3 * HOUR_S)
+    assert await kept_for_undo(house) == 0, "nor does one that lay in the future stay for ever"
+
+
+async def test_a_clock_that_was_behind_ages_nothing_that_is_kept_for_undo(
+    virtual_time: MockClock, house: Housekept, clock: FakeClock
+) -> None:
+    await house.built.drive.undo_epochs._keep()
+    clock._start_ns -= 20 * 365 * DAY_S * 10**9
+    clock.advance(60)
+    await house.built.drive.undo_epochs._keep()
+    clock._start_ns += 20 * 365 * DAY_S * 10**9
+    assert await kept_for_undo(house) == 2
+    clock.advance(48 * HOUR_S)
+    assert await kept_for_undo(house) == 0

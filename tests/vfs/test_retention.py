@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfs.errors import InvalidArgument
-from vfs.retention import DAY_S, HOUR_S, YEAR_S, Moment, Policy, needless, parse_span, span_text
+from vfs.retention import DAY_S, HOUR_S, YEAR_S, Moment, Policy, believed, needless, parse_span, span_text
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
@@ -159,6 +159,7 @@ def named_by(policy: Policy, moments: list[Moment], now_s: int, zone: ZoneInfo) 
 @given(POLICIES, snapshots(), st.integers(0, 400 * DAY_S), st.sampled_from(ZONES))
 def test_exactly_what_the_policy_names_stays(policy: Policy, moments: list[Moment], later: int, zone: ZoneInfo) -> None:
     now_s = START_S + 60 * DAY_S + later
+    moments = [one for one in moments if one.at_s <= now_s]
     assert set(kept(moments, policy, now_s, zone)) == named_by(policy, moments, now_s, zone)
 
 
@@ -270,3 +271,47 @@ def test_a_policy_knows_what_it_takes_away_from_another() -> None:
     assert new.is_shorter_than(old)
     assert new.longest(old) == Policy(day_s=100 * DAY_S)
     assert not new.longest(old).is_shorter_than(old)
+
+
+# --- a wrong clock ---
+
+
+def minutes(start: str, count: int) -> list[int]:
+    return [at(start).at_s + 60 * number for number in range(count)]
+
+
+def told_by(*said: list[int]) -> list[Moment]:
+    """Snapshots in the order in which they were made, by what the clock said; named by their number."""
+    return [Moment(str(number), at_s) for number, at_s in enumerate(second for row in said for second in row)]
+
+
+def test_what_was_made_in_the_future_goes_like_any_other_once_the_clock_is_right() -> None:
+    """The clock was ahead for an hour; an hour later, and a week later, nobody could tell from what is left."""
+    ahead = told_by(minutes("2026-03-02 08:00", 60), minutes("2099-01-01 09:00", 60), minutes("2026-03-02 10:00", 60))
+    right = told_by(minutes("2026-03-02 08:00", 60), minutes("2026-03-02 09:01", 60), minutes("2026-03-02 10:00", 60))
+    for now in ("2026-03-02 11:00", "2026-03-03 11:00", "2026-03-09 11:00", "2028-01-01 00:00"):
+        assert kept(ahead, Policy(), now) == kept(right, Policy(), now)
+    assert len(kept(ahead, Policy(), "2028-01-01 00:00")) == 1
+
+
+@pytest.mark.parametrize("wrong", ["1970-01-01 00:01", "2099-01-01 09:00", "2026-03-01 20:30"])
+def test_a_wrong_clock_ages_nothing(wrong: str) -> None:
+    """Ahead or behind: it costs neither what was made meanwhile nor what was made before."""
+    made = told_by(minutes("2026-03-02 08:00", 60), minutes(wrong, 60), minutes("2026-03-02 10:00", 30))
+    true = told_by(minutes("2026-03-02 08:00", 60), minutes("2026-03-02 09:01", 60), minutes("2026-03-02 10:00", 30))
+    assert kept(made, Policy(), "2026-03-02 10:30") == kept(true, Policy(), "2026-03-02 10:30")
+
+
+def test_while_the_newest_lie_in_the_future_they_are_as_young_as_can_be() -> None:
+    made = told_by(minutes("2026-03-02 08:00", 60), minutes("2099-01-01 09:00", 60))
+    assert kept(made, Policy(), "2026-03-02 09:59") == [one.name for one in made]
+    assert [one.at_s for one in believed(made, at("2026-03-02 10:00").at_s)][-60:] == minutes("2026-03-02 09:01", 60)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 4_000_000_000), max_size=30), st.integers(1, 4_000_000_000))
+def test_believed_moments_are_in_order_and_none_is_later_than_now(said: list[int], now_s: int) -> None:
+    found = [one.at_s for one in believed(told_by(said), now_s)]
+    assert found == sorted(found)
+    assert all(at_s <= now_s for at_s in found)
+    assert [one.at_s for one in believed(told_by(sorted(said)), 4_000_000_000)] == sorted(said)

@@ -1,5 +1,7 @@
 """Snapshots: O(1) to make, named once, refused when held, and gone without a trace when deleted."""
 
+from datetime import UTC, datetime
+
 import pytest
 import trio
 from kit.drive_builder import DriveBuilder
@@ -7,7 +9,7 @@ from kit.still_drive import StillDrive
 
 import vfs.pruning
 from vfs.errors import InvalidArgument, NotFound, Refused
-from vfs.snapshots import Snapshot
+from vfs.snapshots import NAME_FORMAT, Snapshot
 
 
 def statements_of_a_snapshot(still: StillDrive) -> int:
@@ -163,4 +165,7 @@ async def test_clock_that_was_set_back_holds_nobody_up(running: DriveBuilder) ->
     with trio.fail_after(5):
         second = await drive.snapshots.create("after")
     assert second.name > first.name
-    assert second.created_ns // 10**9 == drive.cache.counters.last("snapshot_second")
+    assert second.bare_name == datetime.fromtimestamp(drive.cache.counters.last("snapshot_second"), UTC).strftime(
+        NAME_FORMAT
+    )
+    assert second.created_ns <= drive.clock.now_ns(), "retention is told what the clock says"
