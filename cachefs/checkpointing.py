@@ -279,11 +279,12 @@ class Checkpointing:
 
     async def _put_parts(self, keys: DriveKeys) -> tuple[list[PartPlace], int]:
         # Not what the newest has: the two that are kept share no part, so that one damaged object costs one of them
-        # (T10). Only after a recovery, when all would have to be sent at once, that is put off to the next time.
+        # (T10). One that will not be kept, as after a recovery, gives its parts away: all need not be sent at once.
         older, newest = self.retained[:-1], self.retained[-1:]
         taken = {part for one in newest for part in one.manifest.parts}
         known = {part.part_id: part for one in older for part in one.manifest.parts if part not in taken}
-        unproven = {part.part_id: part for part in taken if not older and part.fence != self._fence}
+        is_kept = bool(newest) and self._leads_on(newest[0].manifest)
+        unproven = {part.part_id: part for part in taken if not is_kept}
         parts: list[PartPlace] = []
         sent_bytes = 0
         key = part_key(keys)

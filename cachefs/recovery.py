@@ -1,6 +1,8 @@
 """Waking up: bring rows and bytes back to the newest state that may be believed, before anything else happens.
 
 found                                    done
+the last cut                             made durable before the outbox removes logs on its word: the core may have died
+                                         between its COMMIT and the sync of SQLite's log
 intents of the last cut                  run again: all of them, or up to the last mark if the machine died
 the sign that a sync failed              intents run again up to the last mark, as if the machine had died; what
                                          SQLite's log holds is moved into the database, so that it is written anew
@@ -15,6 +17,7 @@ import logging
 from pathlib import Path
 
 from cachefs.cache import Cache
+from cachefs.database import Database
 from cachefs.disk import Disk
 from cachefs.errors import DatabaseDamaged, StorageBroken
 from cachefs.intent_log import MARK, boot_id, boot_of, read_records, replay
@@ -90,6 +93,19 @@ def _miss_no_cut(directory: Path, cut: int, boot: bytes) -> None:
             f"rows that were durable are missing: cut {cut} is the last that can be read, and a later one was made;"
             " SQLite's write-ahead log is damaged, or was removed"
         )
+
+
+def make_rows_durable(database: Database, disk: Disk) -> None:
+    """What `wake` found committed survives a power loss. Blocks on the disk, so for a thread. Raises StorageBroken."""
+    try:
+        fd = disk.open(database.wal_path, create=False)
+        try:
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+        disk.sync_directory(database.path.parent)
+    except OSError as error:
+        raise StorageBroken(f"SQLite's log could not be synced: {error}") from error
 
 
 async def close(cache: Cache) -> None:

@@ -17,7 +17,7 @@ from cachefs.database import Database
 from cachefs.disk import Disk, RealDisk
 from cachefs.errors import CacheError
 from cachefs.mirror import Mirror
-from cachefs.recovery import close, settle, wake
+from cachefs.recovery import close, make_rows_durable, settle, wake
 from cachefs.tier import Cloud, Tier
 from cloud_tier.clock import Clock, SystemClock
 from vfs.actors import Actors
@@ -177,6 +177,7 @@ class Drive:
             self.inodes.recount()
         self.epochs.load()
         if self.mirror is not None:
+            await trio.to_thread.run_sync(make_rows_durable, self.database, self.disk)
             self.mirror.outbox.load(self.cuts.number)
         self.cache.catalog.load()
         self.cache.suspects |= lost_blocks(self.database)  # the same bytes saved again heal what needs them
