@@ -306,8 +306,8 @@ class Database:
     def rewrite_log(self) -> None:
         """Move all of the write-ahead log into the database, syncing both, and start it anew. Before `begin`.
 
-        For a start after a failed sync: pages that the kernel counts as written may not be on the disk. Raises
-        StorageBroken.
+        For a start after a failed sync: pages that the kernel counts as written may not be on the disk. And before the
+        file is given another name, which its log does not follow. Raises StorageBroken.
         """
         try:
             self.connection.pragma("synchronous", "full")

@@ -236,7 +236,8 @@ class Drive:
             self.database.close()
 
     def _is_all_sent(self) -> bool:
-        return not self.cache.catalog.unsent_blocks and not self.cache.blocks.open
+        catalog = self.cache.catalog  # what is damaged here never is: the version before may be all that there is
+        return not (catalog.unsent_blocks or catalog.unreadable or self.cache.blocks.open)
 
     def _close_files(self) -> None:
         self.past.close()

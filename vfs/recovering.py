@@ -217,7 +217,7 @@ class _Recovery:
         files = database.row("SELECT count(*) FROM inodes WHERE mode & 61440 = 32768 AND nlink > 0")[0]
         snapshots = database.row("SELECT count(*) FROM snapshots WHERE kind = 'snapshot' AND state = 'kept'")[0]
         database.commit()
-        database.checkpoint()
+        database.rewrite_log()  # all of it, or an error: only the file itself gets the drive's name
         return Recovered(
             as_of_ns=reached.made_ns,
             position=reached.position,

@@ -80,7 +80,7 @@ def make_state(state: Path, clock: Clock, uid: int, gid: int, disk: Disk | None 
     database.begin()
     _plant_tree(database, clock.now_ns(), uid, gid)
     database.commit()
-    database.checkpoint()
+    database.rewrite_log()
     database.close()
     disk.rename(unfinished, state / DATABASE)
     disk.sync_directory(state)

@@ -11,11 +11,12 @@ import apsw
 import pytest
 import trio
 from kit.cloud_drive import KEYS, CloudDrive
-from kit.damage import flip_bit
+from kit.damage import flip, flip_bit
 from kit.faulty_store import FaultyStore
 from trio.testing import MockClock
 
 from cachefs.checkpointing import remember
+from cachefs.database import Database
 from cachefs.tier import Cloud
 from cloud_tier.errors import CheckpointDamaged, NothingToRecover
 from cloud_tier.object_names import CHECKPOINTS, LOG, PARTS, LogName, PackName, parse_name
@@ -344,6 +345,38 @@ async def test_one_damaged_object_costs_one_checkpoint_at_most(
                 assert await back.read(f"{number}") == noise(number, 3000)
 
 
+async def test_after_a_recovery_as_well_one_damaged_object_costs_one_checkpoint_at_most(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cachefs.checkpointing.PART_BYTES", 4096)  # most of them never change
+    for number in range(4):
+        await built.write(f"{number}", noise(number, 3000))
+    await built.sent()
+    async with await recovered(built, tmp_path / "new") as back:
+        assert back.drive.mirror is not None
+        checkpointing = back.drive.mirror.checkpointing
+        await back.write("new", b"work goes on")
+        await back.sent()
+        if len(checkpointing.retained) < 2:
+            await checkpointing.make()
+        old, new = ({part.salt for part in one.manifest.parts} for one in checkpointing.retained)
+        assert not old & new
+
+
+async def test_rows_that_a_full_disk_keeps_in_the_log_of_sqlite_are_not_left_behind(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of SQLite's that finds no room says nothing; nor does the one at the end."""
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "checkpoint", lambda self: None)
+        patch.setattr(Database, "close", Database.leave)
+        found = await recovered(built, tmp_path / "new")
+    async with found as back:
+        assert await back.read("a") == noise(1, 3000)
+
+
 async def test_what_was_kept_for_the_store_goes_when_the_store_has_what_came_after(
     virtual_time: MockClock, built: CloudDrive, tmp_path: Path
 ) -> None:
@@ -365,6 +398,32 @@ async def test_what_was_kept_for_the_store_goes_when_the_store_has_what_came_aft
         assert built.drive.cloud_epochs.behind == {}
     assert built.drive.database.row("SELECT count(*) FROM extents_history") == (0,)
     assert built.drive.database.row("SELECT count(*) FROM snapshots") == (0,)
+
+
+async def test_a_version_stays_in_the_store_while_what_replaced_it_is_damaged_here(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    """The newest bytes were damaged before they were sent, and the core died: the version before is all there is."""
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    built.clock.advance(60)
+    built.store.is_offline = True
+    await built.write("a", noise(2, 3000))
+    await built.seal()
+    await built.cut()
+    number = built.blocks_of("a")[0]
+    flip(built.state, built.drive.cache.blocks.get(number), 5)
+    await built.restart(crash=True)
+    built.store.is_offline = False
+    await built.drive.flush()
+    built.clock.advance(120)
+    await trio.sleep(120)
+    assert built.drive.cache.catalog.unreadable == {number}
+    kept = "SELECT count(*) FROM snapshots WHERE kind = 'cloud' AND state = 'kept'"
+    assert built.drive.database.row(kept) == (1,)
+    async with await recovered(built, tmp_path / "new") as back:
+        assert "a" in back.behind
+        assert await back.read("a") == noise(1, 3000)
 
 
 async def test_nothing_that_is_lost_is_served_as_zeros_and_saving_it_again_heals_every_version(
