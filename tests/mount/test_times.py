@@ -45,6 +45,17 @@ def test_times_before_1970_are_kept(folder: Path) -> None:
     assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == (-5 * SECOND + 1, -7 * SECOND + 2)
 
 
+@pytest.mark.parametrize(("moment_s", "kept_s"), [(2**34, 2**63 // SECOND), (-(2**34), -(2**63) // SECOND)])
+def test_a_time_that_no_row_can_hold_becomes_the_last_that_fits(folder: Path, moment_s: int, kept_s: int) -> None:
+    """A camera's clock must not keep the next commit, and with it everybody's bytes, from the disk."""
+    file = write_file(folder / "file")
+    os.utime(file, (moment_s, moment_s))
+    with (folder / "another").open("wb") as another:
+        another.write(b"1")
+        os.fsync(another.fileno())
+    assert file.stat().st_atime_ns // SECOND == kept_s  # mtime is the kernel's until it forgets the file
+
+
 def test_times_of_a_symlink_are_its_own(folder: Path) -> None:
     file = write_file(folder / "file")
     os.utime(file, ns=(5, 6))

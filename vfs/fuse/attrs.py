@@ -12,6 +12,8 @@ from vfs.names import MAX_NAME_BYTES
 
 PERMISSION_BITS = 0o7777
 BLOCK_BYTES = 4096
+_EARLIEST_NS, _LATEST_NS = -(1 << 63), (1 << 63) - 1
+"""What a row holds, 1677 to 2262. A time beyond becomes the last one that fits, as the kernel does for disks."""
 
 
 class AttributeOperations(Base):
@@ -54,11 +56,11 @@ class AttributeOperations(Base):
             inode.gid = attr.st_gid
         self.drive.inodes.changed(inode, actor_id)
         if fields.update_atime:
-            inode.atime_ns = attr.st_atime_ns
+            inode.atime_ns = _fitting(attr.st_atime_ns)
         if fields.update_mtime:
-            inode.mtime_ns = attr.st_mtime_ns
+            inode.mtime_ns = _fitting(attr.st_mtime_ns)
         if fields.update_ctime:
-            inode.ctime_ns = attr.st_ctime_ns
+            inode.ctime_ns = _fitting(attr.st_ctime_ns)
         return attributes_of(inode)
 
     @guarded
@@ -82,3 +84,7 @@ class AttributeOperations(Base):
         data.f_ffree = data.f_favail = 1 << 32
         data.f_namemax = MAX_NAME_BYTES
         return data
+
+
+def _fitting(time_ns: int) -> int:
+    return max(_EARLIEST_NS, min(time_ns, _LATEST_NS))
