@@ -10,6 +10,7 @@ are left out. What matters most:
   make a file with a list that locks the share's members out, and no member could rename or remove what another made.
   The share's own list lets nobody change any (`SHARE_ACCESS`): rights come from shares alone, the kernel has the last
   word.
+- What happens on the mount, to folders and files that smbd's clients look at, they learn by inotify (Samba's default).
 - The core is told who stands behind a session before it serves (`root preexec`); where no core answers, and so
   perhaps no drive is mounted, nothing is served.
 """
@@ -18,11 +19,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.smb.sharing import Sharing, SmbShare, SmbUser, fits_smb
+from appliance.smb.sharing import Sharing, SmbShare, SmbUser, fits_smb, volume_number
 
 SHARE_ACCESS = "S-1-1-0:ALLOWED/0/CHANGE"
 """Everybody who comes in may change files, and not who owns them or who may: no WRITE_DAC, no WRITE_OWNER."""
 HOME = "home"
+_SOCKET_OPTIONS = "TCP_NODELAY TCP_KEEPIDLE=30 TCP_KEEPINTVL=10 TCP_KEEPCNT=6"
 _MODULES = "shadow_copy2 streams_xattr glusterfs_fuse"
 
 
@@ -62,7 +64,8 @@ class SmbPlaces:
 
 @dataclass(frozen=True)
 class Door:
-    """How the door is set up: where the drive is mounted, where smbd listens, what tells the core of a session.
+    """How the door is set up: where the drive is mounted, where smbd listens, what tells the core of a session, and the
+    SID that the drive is known by.
 
     `bind`: addresses or interfaces, separated by spaces; "" is all.
     """
@@ -71,6 +74,7 @@ class Door:
     port: int
     bind: str
     register: str
+    sid: str
 
 
 def smb_conf(sharing: Sharing, door: Door, places: SmbPlaces) -> str:
@@ -108,7 +112,10 @@ def _global(door: Door, places: SmbPlaces) -> Iterable[str]:
         "printcap name = /dev/null",
         "disable spoolss = yes",
         "unix extensions = no",
-        "kernel change notify = no",
+        # What the core restores, and whoever writes on the mount, breaks no lease: a listing kept back would be old.
+        "smb3 directory leases = no",
+        # Notebooks fall asleep with documents open. Linux would ask after two hours whether they are still there.
+        f"socket options = {_SOCKET_OPTIONS}",
         "logging = file",
         f"log file = {places.log_file}",
         "max log size = 8192",
@@ -125,20 +132,23 @@ def _share(share: SmbShare, door: Door) -> Iterable[str]:
     yield "read only = yes"
     yield f"valid users = {_names(share.writers | share.readers)}"
     yield f"write list = {_names(share.writers)}"
-    yield from _common(door)
+    yield from _common(door, share.name)
 
 
 def _home(folder: str, everybody: list[str], door: Door) -> Iterable[str]:
     yield f"path = {door.mount / folder}/%u"
     yield "read only = no"
     yield f"valid users = {_names(everybody)}"
-    yield from _common(door)
+    yield from _common(door, HOME)
 
 
-def _common(door: Door) -> Iterable[str]:
+def _common(door: Door, name: str) -> Iterable[str]:
     yield from (
+        f"volume serial number = {volume_number(door.sid, name):#010x}",
         f"root preexec = {door.register}",
         "root preexec close = yes",
+        # A folder keeps its name while anybody has a file open below it: his program would save into nowhere.
+        "strict rename = yes",
         f"vfs objects = {_MODULES}",
         "shadow:snapdir = .previous",
         "shadow:format = %Y-%m-%dT%H-%M-%SZ",

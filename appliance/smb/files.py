@@ -37,7 +37,7 @@ class SmbFiles:
         self.places = SmbPlaces(places.samba, places.smbd_log)
         told = [sys.executable, "-I", "-S", str(Path(register.__file__)), str(places.control_socket), "%d", "%u", "%m"]
         command = " ".join(f"'{word}'" for word in told)
-        self._door = Door(mount, config.port, config.bind, command)
+        self._door = Door(mount, config.port, config.bind, command, sid)
         self._state = places
         self._sid = sid
         self._told = Sharing()

@@ -60,3 +60,12 @@ def machine_sid(drive_id: bytes) -> str:
     """
     digest = blake3(b"hybrid-drive machine sid" + drive_id).digest(12)
     return "S-1-5-21-" + "-".join(str(int.from_bytes(digest[at : at + 4], "big")) for at in (0, 4, 8))
+
+
+def volume_number(sid: str, share: str) -> int:
+    """The serial number of the volume that Windows takes a share for, 31 bits: Samba reads it signed.
+
+    From the machine's SID, as which the drive survives `recover`: Samba's own would change with the machine's name.
+    """
+    digest = blake3(f"{sid} volume {share}".encode()).digest(4)
+    return int.from_bytes(digest, "big") & 0x7FFFFFFF

@@ -11,14 +11,14 @@ import pytest
 from appliance.smb.config_text import Door, SmbPlaces, smb_conf, smbpasswd
 from appliance.smb.files import changed_users
 from appliance.smb.namespace import first_closed, with_extra_users
-from appliance.smb.sharing import Sharing, SmbShare, SmbUser, fits_smb, machine_sid
+from appliance.smb.sharing import Sharing, SmbShare, SmbUser, fits_smb, machine_sid, volume_number
 
 HASH = bytes.fromhex("878d8014606cda29677a44efa1353fc7")
 ALICE, BOB = SmbUser("alice", 60_001, HASH), SmbUser("bob", 60_002, None)
 DOCS = SmbShare("Our documents", frozenset({"alice"}), frozenset({"bob"}))
 OFFICE = Sharing((ALICE, BOB), (DOCS,))
 PLACES = SmbPlaces(Path("/state/run/samba"), Path("/state/log/smbd.log"))
-DOOR = Door(Path("/srv/drive"), 445, "192.168.1.2", "'/register' '%d'")
+DOOR = Door(Path("/srv/drive"), 445, "192.168.1.2", "'/register' '%d'", machine_sid(bytes(16)))
 
 
 def sections(text: str) -> dict[str, dict[str, str]]:
@@ -97,6 +97,13 @@ def test_the_machine_keeps_its_sid_wherever_the_drive_goes() -> None:
     """Access lists hold it: do not change."""
     assert machine_sid(bytes(16)) == "S-1-5-21-606994018-2121675839-814696116"
     assert machine_sid(bytes(15) + b"\1") != machine_sid(bytes(16))
+
+
+def test_a_volume_is_known_by_the_drive_and_the_share() -> None:
+    """Programs hold it: do not change."""
+    sid = machine_sid(bytes(16))
+    assert volume_number(sid, "Our documents") == 0x5148976F
+    assert len({volume_number(each, name) for each in (sid, "S-1-5-21-1-2-3") for name in ("a", "b")}) == 4
 
 
 def test_only_those_whose_rights_changed_sign_in_again() -> None:

@@ -49,7 +49,9 @@ def local_time() -> None:
     from appliance.smb import config_text
 
     honest = config_text._common
-    config_text._common = lambda door: [line.replace("localtime = no", "localtime = yes") for line in honest(door)]
+    config_text._common = lambda door, name: [
+        line.replace("localtime = no", "localtime = yes") for line in honest(door, name)
+    ]
 
 
 def nothing() -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -100,9 +101,9 @@ class Office:
         return int((self.drive.state / "run" / "samba" / "pid" / "smbd.pid").read_text())
 
     @contextmanager
-    def as_user(self, user: str, share: str = SHARE) -> Iterator[Share]:
-        """A session of the client that speaks SMB2 itself."""
-        with connected(self.port, share, user, self.passwords[user]) as opened:
+    def as_user(self, user: str, share: str = SHARE, machine: uuid.UUID | None = None) -> Iterator[Share]:
+        """A session of the client that speaks SMB2 itself, at that machine."""
+        with connected(self.port, share, user, self.passwords[user], machine) as opened:
             yield opened
 
     def smbclient(

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import struct
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -36,7 +36,7 @@ from smbprotocol.tree import TreeConnect
 
 # Of each connection that a server ends; some tests end servers.
 logging.getLogger("smbprotocol.transport").setLevel(logging.ERROR)
-ANSWER_WITHIN_S = 30
+ANSWER_WITHIN_S = 4
 ROOM_FOR_MORE = 1024  # bytes; a snapshot takes 50
 READ = FilePipePrinterAccessMask.GENERIC_READ
 WRITE = FilePipePrinterAccessMask.GENERIC_READ | FilePipePrinterAccessMask.GENERIC_WRITE
@@ -47,7 +47,7 @@ class Share:
     """One share that a user has opened."""
 
     def __init__(self, tree: TreeConnect) -> None:
-        self._tree = tree
+        self.tree = tree
 
     def open(
         self,
@@ -61,12 +61,12 @@ class Share:
         contexts: Sequence[SMB2CreateContextRequest] = (),
     ) -> Open:
         """Opens `path` (with backslashes), now or as it was at the snapshot `at`. Raises smbprotocol's errors."""
-        handle = Open(self._tree, path)
+        handle = Open(self.tree, path)
         asked = list(contexts)
         if at is not None:
             token = SMB2CreateTimewarpToken()
             token["timestamp"] = datetime.strptime(at, "@GMT-%Y.%m.%d-%H.%M.%S").replace(tzinfo=UTC)
-            asked.append(_context(CreateContextName.SMB2_CREATE_TIMEWARP_TOKEN, token))
+            asked.append(context(CreateContextName.SMB2_CREATE_TIMEWARP_TOKEN, token))
         handle.create(
             ImpersonationLevel.Impersonation,
             access,
@@ -78,11 +78,25 @@ class Share:
         )
         return handle
 
+    def begin_open(self, path: str, access: int = READ, sharing: int = ANY_SHARE) -> Callable[[], Open]:
+        """Asks to open, for which somebody else may have to give way first; what is returned awaits it."""
+        handle, session = Open(self.tree, path), self.tree.session
+        asked, received = handle.create(
+            ImpersonationLevel.Impersonation, access, 0, sharing, CreateDisposition.FILE_OPEN, 0, send=False
+        )
+        sent = session.connection.send(asked, session.session_id, self.tree.tree_connect_id)
+
+        def await_opened() -> Open:
+            received(sent)
+            return handle
+
+        return await_opened
+
     def read(self, path: str, *, at: str | None = None) -> bytes:
         """All of a file, now or then."""
         handle = self.open(path, at=at)
         try:
-            size, most = handle.end_of_file, self._tree.session.connection.max_read_size
+            size, most = handle.end_of_file, self.tree.session.connection.max_read_size
             return b"".join(handle.read(start, min(most, size - start)) for start in range(0, size, most))
         finally:
             handle.close(False)
@@ -156,7 +170,7 @@ class Share:
             wanted = FileRenameInformation()
             wanted["replace_if_exists"] = True
             wanted["file_name"] = target
-            self._set(handle, FileInformationClass.FILE_RENAME_INFORMATION, wanted.pack())
+            self.set(handle, FileInformationClass.FILE_RENAME_INFORMATION, wanted.pack())
         finally:
             handle.close(False)
 
@@ -165,7 +179,7 @@ class Share:
         handle = self.open(path, FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES, at=at)
         try:
             created, _, written, changed = struct.unpack_from(
-                "<QQQQ", self._query(handle, 1, FileInformationClass.FILE_BASIC_INFORMATION)
+                "<QQQQ", self.query(handle, 1, FileInformationClass.FILE_BASIC_INFORMATION)
             )
             return created, written, changed
         finally:
@@ -175,7 +189,7 @@ class Share:
         """Its owner, group and access list, as Windows packs them."""
         handle = self.open(path, FilePipePrinterAccessMask.READ_CONTROL, at=at)
         try:
-            return self._query(handle, 3, 0, additional=7)
+            return self.query(handle, 3, 0, additional=7)
         finally:
             handle.close(False)
 
@@ -192,19 +206,50 @@ class Share:
             path,
             WRITE,
             CreateDisposition.FILE_CREATE,
-            contexts=[_context(CreateContextName.SMB2_CREATE_SD_BUFFER, rights)],
+            contexts=[context(CreateContextName.SMB2_CREATE_SD_BUFFER, rights)],
         ).close(False)
+
+    def stamp(self, path: str, times: tuple[int, int, int, int], attributes: int) -> None:
+        """Set created, accessed, written and changed, in 100 ns since 1601, and the attributes; 0 leaves as it is."""
+        handle = self.open(path, FilePipePrinterAccessMask.FILE_WRITE_ATTRIBUTES)
+        try:
+            self.set(handle, FileInformationClass.FILE_BASIC_INFORMATION, struct.pack("<QQQQII", *times, attributes, 0))
+        finally:
+            handle.close(False)
+
+    def basics(self, path: str, *, at: str | None = None) -> tuple[int, ...]:
+        """Created, accessed, written, changed, attributes."""
+        handle = self.open(path, FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES, at=at)
+        try:
+            return struct.unpack_from("<QQQQI", self.query(handle, 1, FileInformationClass.FILE_BASIC_INFORMATION))
+        finally:
+            handle.close(False)
+
+    def streams(self, path: str) -> dict[str, int]:
+        """The alternate streams of a file and their sizes."""
+        handle = self.open(path, FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES)
+        try:
+            found, data, start = {}, self.query(handle, 1, FileInformationClass.FILE_STREAM_INFORMATION), 0
+            while data:
+                following, length, size, _ = struct.unpack_from("<IIQQ", data, start)
+                found[data[start + 24 : start + 24 + length].decode("utf-16-le")] = size
+                if not following:
+                    break
+                start += following
+            return found
+        finally:
+            handle.close(False)
 
     def space(self) -> tuple[int, int]:
         """Total and free, in bytes, as Explorer asks."""
         handle = self.open("", FilePipePrinterAccessMask.FILE_READ_ATTRIBUTES)
         try:
-            total, free, sectors, sector = struct.unpack("<QQII", self._query(handle, 2, 3)[:24])
+            total, free, sectors, sector = struct.unpack("<QQII", self.query(handle, 2, 3)[:24])
             return total * sectors * sector, free * sectors * sector
         finally:
             handle.close(False)
 
-    def _query(self, handle: Open, kind: int, information: int, additional: int = 0) -> bytes:
+    def query(self, handle: Open, kind: int, information: int, additional: int = 0) -> bytes:
         request = SMB2QueryInfoRequest()
         request["info_type"] = kind
         request["file_info_class"] = information
@@ -215,7 +260,7 @@ class Share:
         response.unpack(self._asked(request))
         return bytes(response["buffer"].get_value())
 
-    def _set(self, handle: Open, information: int, data: bytes) -> None:
+    def set(self, handle: Open, information: int, data: bytes) -> None:
         request = SMB2SetInfoRequest()
         request["info_type"] = 1
         request["file_info_class"] = information
@@ -224,7 +269,7 @@ class Share:
         self._asked(request)
 
     def _asked(self, request: Structure) -> bytes:
-        session, tree = self._tree.session, self._tree
+        session, tree = self.tree.session, self.tree
         sent = session.connection.send(request, sid=session.session_id, tid=tree.tree_connect_id)
         return bytes(session.connection.receive(sent, timeout=ANSWER_WITHIN_S)["data"].get_value())
 
@@ -241,17 +286,18 @@ class Share:
         return bytes(response["buffer"].get_value())
 
 
-def _context(name: bytes, body: Structure) -> SMB2CreateContextRequest:
-    context = SMB2CreateContextRequest()
-    context["buffer_name"] = name
-    context["buffer_data"] = body
-    return context
+def context(name: bytes, body: Structure) -> SMB2CreateContextRequest:
+    """One more thing to say with an open."""
+    made = SMB2CreateContextRequest()
+    made["buffer_name"] = name
+    made["buffer_data"] = body
+    return made
 
 
 @contextmanager
-def connected(port: int, share: str, user: str, password: str) -> Iterator[Share]:
+def connected(port: int, share: str, user: str, password: str, machine: uuid.UUID | None = None) -> Iterator[Share]:
     """A session of its own on loopback. Raises smbprotocol's errors for whoever is not let in."""
-    connection = Connection(uuid.uuid4(), "127.0.0.1", port)
+    connection = Connection(machine or uuid.uuid4(), "127.0.0.1", port)
     connection.connect(timeout=20)
     try:
         session = Session(connection, user, password, require_encryption=False)
