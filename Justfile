@@ -4,6 +4,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 set positional-arguments
 
 python := ".venv/bin/python"
+# On two processors; `-n 0` behind a recipe's name undoes it, for a debugger.
+two := "-n 2 --dist loadfile"
 # Folders that need a mount or more than a minute; each has a recipe of its own.
 slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults --ignore=tests/smb --ignore=tests/fuzz"
 
@@ -20,9 +22,9 @@ serve *args:
 # All tests: the fast ones, those on a real mount and over SMB, those that crash it, and the tour of the README
 test: test-fast fuzz mount-test smb-test crash-test tour
 
-# Tests that need neither a mount nor a network, two at a time; `./just test-fast -n 0 tests/vfs -k rename` runs a part
+# Tests that need neither a mount nor a network; `./just test-fast tests/vfs -k rename` runs a part
 test-fast *args:
-    {{ python }} -m pytest -n 2 --dist loadfile {{ slow }} "$@"
+    {{ python }} -m pytest {{ two }} {{ slow }} "$@"
 
 # The control interface under random requests from its own document (half a minute); FUZZ_EXAMPLES=500 for longer
 fuzz *args:
@@ -30,7 +32,7 @@ fuzz *args:
 
 # Tests on a real kernel mount; they fail, and never skip, where /dev/fuse or a program is missing
 mount-test *args:
-    {{ python }} -m pytest tests/mount "$@"
+    {{ python }} -m pytest {{ two }} tests/mount "$@"
 
 # A real smbd over a real mount, asked by two clients, as root; installs Samba where it is missing or too old
 smb-test *args: _samba
@@ -54,7 +56,7 @@ types:
 
 # Crash tests: simulated power loss and I/O errors, and a few rounds of kill -9
 crash-test *args:
-    {{ python }} -m pytest tests/crash "$@"
+    {{ python }} -m pytest {{ two }} tests/crash "$@"
 
 # Fifty rounds of kill -9 under load on a supervised drive (about ten minutes); `./just crash --rounds 5` for fewer
 crash *args:

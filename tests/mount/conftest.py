@@ -20,7 +20,7 @@ import pytest
 from kit.mounted import MountedDrive
 
 CONTROL = os.environ.get("DRIVE_UNDER_TEST")
-DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_TIMEOUT_S = 120.0
 RESCUE_BEFORE_S = 8.0
 
 

@@ -216,7 +216,7 @@ def fill(folder: Path, size: int = 1 << 20) -> int:
     raise AssertionError("the disk was never full")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("is_away", [True, False], ids=["without its store", "with its store on the same disk"])
 def test_full_disk_refuses_loses_nothing_and_works_again(small_disk: Path, tmp_path: Path, is_away: bool) -> None:
     drive = MountedDrive(small_disk / "state", tmp_path / "drive")
@@ -241,7 +241,7 @@ def test_full_disk_refuses_loses_nothing_and_works_again(small_disk: Path, tmp_p
         drive.clear_away()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_full_budget_refuses_bytes_but_never_what_makes_room(tmp_path: Path) -> None:
     drive = MountedDrive(tmp_path / "state", tmp_path / "drive")
     drive.run_command("init", as_json=False)
