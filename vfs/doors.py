@@ -226,12 +226,12 @@ def thin(snapshots: list[Snapshot], most: int) -> list[Snapshot]:
         return kept
     newest = kept[-1].created_ns
     ages = [max(0, newest - snapshot.created_ns) + 10**9 for snapshot in kept]  # not so where a clock was set back
-    span = max(ages)
+    per_log = (most - 1) / _log(max(ages))
     chosen: dict[int, Snapshot] = {}
     for snapshot, age in zip(kept, ages, strict=True):
-        chosen[int(_log(age) / _log(span) * (most - 1))] = snapshot
-    taken = set(chosen.values())
-    spare = [snapshot for snapshot in reversed(kept) if snapshot not in taken]
+        chosen[int(_log(age) * per_log)] = snapshot
+    taken = {snapshot.epoch for snapshot in chosen.values()}
+    spare = [snapshot for snapshot in reversed(kept) if snapshot.epoch not in taken]
     return sorted([*chosen.values(), *spare[: most - len(chosen)]], key=lambda snapshot: snapshot.epoch)
 
 
