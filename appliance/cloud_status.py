@@ -17,6 +17,8 @@ from vfs.drive import Drive
 
 CloudState = Literal["complete", "sending", "stuck"]
 
+SET_BACK = "the state directory is older than what the store has from it (the log says more)"
+
 
 def cloud_status(drive: Drive, link: StoreLink, now: datetime) -> CloudStatus | None:
     """As of `now`; None for a drive that sends nothing."""
@@ -31,14 +33,15 @@ def cloud_status(drive: Drive, link: StoreLink, now: datetime) -> CloudStatus | 
     age_s = max(uploads.trouble_age_s, store.trouble_age_s)
     since = None if trouble is None else now - timedelta(seconds=age_s)
     estimate_s = estimated_s(waiting, store.up_bytes_per_s, uploads.plain_bytes, uploads.packed_bytes)
+    refused = "the store is not used" if link.is_refused else SET_BACK if drive.mirror.is_set_back else None
     damaged = len(catalog.unreadable) + len(drive.sealing.damaged)
     return CloudStatus(
-        state="complete" if is_complete else "sending" if trouble is None and not link.is_refused else "stuck",
+        state="complete" if is_complete else "sending" if trouble is None and refused is None else "stuck",
         verdict=verdict(
             None if is_complete else waiting,
             estimate_s,
             now,
-            trouble="the store is not used" if link.is_refused else trouble_text(trouble, since),
+            trouble=refused or trouble_text(trouble, since),
             damaged=damaged,
         ),
         open_bytes=blocks.open_bytes,

@@ -1,6 +1,7 @@
 """What comes back from a store alone: all that was flushed; of what was behind, the newest complete version."""
 
 import random
+import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -551,6 +552,36 @@ async def test_an_older_whole_state_can_be_had(virtual_time: MockClock, built: C
     async with await recovered(built, tmp_path / "new", until_ns=until_ns) as back:
         assert back.names() == ["0", "1"]
         assert await back.read("1") == noise(1, 2000)
+
+
+@pytest.mark.expected_log("was it put back from an older copy")
+async def test_a_state_directory_that_was_put_back_is_never_called_complete(
+    virtual_time: MockClock, built: CloudDrive, tmp_path: Path
+) -> None:
+    """As from an image of the machine. All that had been flushed is there for a recovery, whatever is done since."""
+
+    def put_back() -> None:
+        shutil.rmtree(built.state)
+        shutil.copytree(tmp_path / "image", built.state)
+
+    await built.write("a", noise(1, 3000))
+    await built.sent()
+    await built.restart(between=lambda: shutil.copytree(built.state, tmp_path / "image"))
+    assert built.drive.mirror is not None
+    for number in range(10):
+        await built.write(f"later {number}", noise(number, 3000))
+        await built.sent()
+    assert built.drive.mirror.is_complete
+    await built.restart(between=put_back)
+    for number in range(3):
+        await built.write(f"another {number}", noise(number, 3000))
+        await built.cut()
+        await trio.sleep(60)
+    assert built.drive.mirror.is_set_back
+    assert not built.drive.mirror.is_complete
+    async with await recovered(built, tmp_path / "new") as back:
+        assert {"a", "later 9"} <= set(back.names())
+        assert await back.read("later 9") == noise(9, 3000)
 
 
 async def test_a_store_without_a_checkpoint_gives_nothing_and_says_so(
