@@ -110,6 +110,22 @@ def test_a_writer_who_becomes_a_reader_is_stopped_also_where_he_is_signed_in(off
     people.remove_user("anna")
 
 
+def test_a_reader_closes_what_another_is_writing(office: MountedDrive) -> None:
+    """The kernel brings the writer's time to the core at the reader's close, in the reader's name."""
+    plant(office, "writer", "Sales")
+    file = office.mount / "Sales" / "work" / "file"
+
+    def read() -> bytes:
+        handle = os.open(file, os.O_RDONLY)
+        found = os.read(handle, 3)
+        os.close(handle)
+        return found
+
+    with file.open("r+b", buffering=0) as writing:
+        writing.write(b"new")
+        assert as_person(office, "reader", read) == b"new"
+
+
 def test_what_one_makes_all_can_change_whatever_his_program_wants(office: MountedDrive) -> None:
     work = office.mount / "Sales" / "work"
     plant(office, "writer", "Sales")

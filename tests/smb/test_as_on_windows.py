@@ -13,6 +13,7 @@ from smbprotocol.exceptions import (
     CannotDelete,
     DirectoryNotEmpty,
     ObjectNameCollision,
+    ObjectNameInvalid,
     ObjectNameNotFound,
     ObjectPathNotFound,
     SMBException,
@@ -150,7 +151,7 @@ def test_names_are_kept_that_macs_and_people_give(office: Office, folder: str) -
 
 
 def test_names_that_windows_cannot_say_are_shown_by_others_and_open(office: Office, folder: str) -> None:
-    names = {"a:b.txt", "ends in a dot.", "ends in a space ", "back\\slash", "con.txt"}
+    names = {"a:b.txt", "a|b.txt", "ends in a dot.", "ends in a space ", "back\\slash", "con.txt"}
     for name in names:
         (office.folder / folder / name).write_bytes(name.encode())
     with office.as_user("alice") as share:
@@ -160,6 +161,15 @@ def test_names_that_windows_cannot_say_are_shown_by_others_and_open(office: Offi
         for name in shown:
             share.remove(f"{folder}\\{name}")
         assert share.names(folder) == set()
+
+
+@pytest.mark.parametrize("sign", '"*<>?', ids=["quote", "star", "less", "more", "question"])
+@pytest.mark.xfail(strict=True, raises=ObjectNameInvalid, reason="smbd 4.22 takes the stored name for a pattern")
+def test_a_name_like_a_pattern_opens_by_the_one_shown(office: Office, folder: str, sign: str) -> None:
+    office.folder.joinpath(folder, f"a{sign}b.txt").write_bytes(b"1")
+    with office.as_user("alice") as share:
+        (shown,) = share.names(folder)
+        assert share.read(f"{folder}\\{shown}") == b"1"
 
 
 def test_a_path_may_be_longer_than_explorer_s_own_limit(office: Office, folder: str) -> None:

@@ -5,7 +5,7 @@ import pyfuse3
 from vfs.areas import shared_mode
 from vfs.errors import InvalidArgument, NotPermitted, Stale
 from vfs.fuse.attributes import attributes_of, without_privileges
-from vfs.fuse.base import Base
+from vfs.fuse.base import Base, OpenFile
 from vfs.fuse.errno import guarded
 from vfs.ids import LINKS_VIEW, view_of
 from vfs.names import MAX_NAME_BYTES
@@ -32,9 +32,11 @@ class AttributeOperations(Base):
         fh: int | None,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        await self.enter(ino, ctx.uid, is_removal=True)  # a shorter file makes room, a longer one has a hole
+        writer = self._writer_behind(fields, fh)
+        # A shorter file makes room, a longer one has a hole.
+        await self.enter(ino, ctx.uid if writer is None else 0, is_removal=True)
         inode = self.drive.inodes.get(ino)
-        actor_id = self.drive.actors.behind(ctx.uid, ctx.pid)
+        actor_id = self.drive.actors.behind(ctx.uid, ctx.pid) if writer is None else writer.actor_id
         share = self.drive.areas.share_of(ino) if ctx.uid and (fields.update_mode or fields.update_gid) else None
         if share is not None and fields.update_gid and attr.st_gid != share:
             raise NotPermitted("what lies in a share belongs to its group")
@@ -62,6 +64,18 @@ class AttributeOperations(Base):
         if fields.update_ctime:
             inode.ctime_ns = _fitting(attr.st_ctime_ns)
         return attributes_of(inode)
+
+    def _writer_behind(self, fields: pyfuse3.SetattrFields, fh: int | None) -> OpenFile | None:
+        """Who wrote the bytes whose time this is, where the kernel tells the time that it kept back.
+
+        It does so at any close(2) of the file, in the name of whoever closes, by the handle of one who writes. Else the
+        close of somebody who may only read would be refused.
+        """
+        if fh is None or fields.update_atime or fields.update_size or fields.update_mode:
+            return None
+        if fields.update_uid or fields.update_gid or not self.open_files[fh].is_writable:
+            return None
+        return self.open_files[fh]
 
     @guarded
     async def readlink(self, ino: int, ctx: pyfuse3.RequestContext) -> bytes:
