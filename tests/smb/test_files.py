@@ -36,7 +36,8 @@ def test_a_long_name_that_smb_can_ask_for_is_kept(office: Office, folder: str) -
 def test_versions_name_who_and_from_which_machine(office: Office, folder: str) -> None:
     path = f"{folder}/plan.txt"
     for user, machine in (("alice", "desk-3"), ("carol", "laptop-7")):
-        office.smbclient(user, f'put /etc/hostname "{path}"', machine=machine)
+        put = office.smbclient(user, f'put /etc/hostname "{path}"', machine=machine)
+        assert put.returncode == 0, put
         office.snapshot()
     found = office.drive.cli("versions", f"{SHARE}/{path}")
     assert [version["actor"] for version in found][-2:] == ["carol (laptop-7)", "alice (desk-3)"]
