@@ -130,11 +130,12 @@ async def test_a_listing_that_lies_costs_nothing(virtual_time: MockClock, built:
     await built.write("b", noise(2, 50_000))
     await built.sent()
     await gone(built, "a")
+    asked = built.store.calls["list"]  # by the start, whether the store is ahead of this machine
     built.store.plan("list", What.EMPTY, times=None)
     await rounds(built, 3)
     await built.drop()
     assert await built.read("b") == noise(2, 50_000)
-    assert built.store.calls["list"] == 0, "nobody asks for one"
+    assert built.store.calls["list"] == asked, "nobody asks for one"
     built.store.faults.clear()
     assert len(await built.packs()) == 1
 
