@@ -1,7 +1,7 @@
 """The core process: start and stop order of everything that serves the mount.
 
-    start   (locked, keys opened) recover the state · look for the store · mount · background work · companion ·
-            control socket · ready
+    start   (locked, keys opened) recover the state · look for the store · put the mount in the place of a dead one ·
+            background work · companion · control socket · ready
     stop    (SIGTERM, SIGINT, or somebody unmounted) control socket · unmount while still serving · last cut · unlock
 
 A failed sync or a rolled-back transaction ends the core at once: the mount is taken away, what was acknowledged is in
@@ -29,7 +29,7 @@ from appliance.keys import Keys
 from appliance.leasing import Leasing
 from appliance.leftovers import clear_away
 from appliance.memory import give_back_freed_memory, keep_freed_memory
-from appliance.mounts import allow_many_requests, set_read_ahead
+from appliance.mounts import allow_many_requests, clean_stale, set_read_ahead
 from appliance.places import StatePlaces
 from appliance.service import CoreService
 from appliance.smb.namespace import end_inhabitants
@@ -77,6 +77,7 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
             drive.mirror.checkpointing.made = give_back_freed_memory
         try:
             await link.look()
+            await trio.to_thread.run_sync(uncover, path)
             async with mounted(drive, path, is_polling=config.mount.polling) as mount:
                 return await _serve(mount, link, places, config, signals)
         except RuntimeError as error:
@@ -86,6 +87,16 @@ async def _core(places: StatePlaces, path: Path, config: Config, keys: Keys) -> 
             places.doors.unlink(missing_ok=True)  # a killed `serve` could not; a living one writes it anew
             await drive.close()
             await link.aclose()
+
+
+def uncover(path: Path) -> None:
+    """Take away what a dead core left at the mount point, right before the drive is mounted there again.
+
+    What somebody has put under it since stays there, out of sight: the drive comes back, and the log says so. Raises
+    MountPointUnusable.
+    """
+    if clean_stale(path) and any(path.iterdir()):
+        log.error("while no drive was mounted, files were put into %s: stop the drive, and they are there", path)
 
 
 def check_fuse() -> None:

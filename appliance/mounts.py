@@ -113,16 +113,21 @@ def probe(path: Path, deadline_s: float = 3.0) -> Answer:
 
 
 def prepare_mount_point(path: Path, state: Path) -> Path:
-    """Makes `path` ready to be mounted on and returns it resolved: no stale mount, a directory, empty.
+    """Makes `path` ready to be mounted on and returns it resolved: an empty directory, or what a dead core left there.
 
-    Raises MountPointUnusable when it is in use, not empty, or would lie over the drive's own `state`.
+    That stays until `clean_stale`, right before the new mount: programs get an error meanwhile, and nobody takes an
+    empty folder for a drive from which all was deleted, or fills it. Raises MountPointUnusable when `path` is in use,
+    not empty, or would lie over the drive's own `state`.
     """
-    clean_stale(path)
+    stale = _stale(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        place = path.resolve(strict=True)
-        if next(place.iterdir(), None) is not None:
-            raise MountPointUnusable(path, "the directory is not empty, and a mount would hide what is in it")
+        if stale is not None:
+            place = stale.mount_point
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            place = path.resolve(strict=True)
+            if next(place.iterdir(), None) is not None:
+                raise MountPointUnusable(path, "the directory is not empty, and a mount would hide what is in it")
     except OSError as error:
         raise MountPointUnusable(path, error.strerror or str(error)) from error
     if state.resolve().is_relative_to(place):
@@ -136,17 +141,33 @@ def clean_stale(path: Path) -> int:
     Raises MountPointUnusable when something that answers, hangs, or is not FUSE is mounted there: that is somebody's.
     """
     removed = 0
-    while (entry := find_mount(path)) is not None:
-        if not entry.is_fuse:
-            raise MountPointUnusable(path, f"a file system of type {entry.fs_type} is mounted there")
-        answer = probe(entry.mount_point)
-        if answer == "alive":
-            raise MountPointUnusable(path, f"{entry.source} ({entry.fs_type}) is mounted there and in use")
-        if answer == "hung":
-            raise MountPointUnusable(path, f"{entry.source} ({entry.fs_type}) is mounted there and does not answer")
+    while (entry := _stale(path)) is not None:
         _remove(entry)
         removed += 1
     return removed
+
+
+def _stale(path: Path) -> MountEntry | None:
+    """What a dead core left at `path`. Raises MountPointUnusable."""
+    entry = find_mount(path)
+    if entry is None:
+        return None
+    if not entry.is_fuse:
+        raise MountPointUnusable(path, f"a file system of type {entry.fs_type} is mounted there")
+    answer = probe(entry.mount_point)
+    if answer == "alive":
+        raise MountPointUnusable(path, f"{entry.source} ({entry.fs_type}) is mounted there and in use")
+    if answer == "hung":
+        raise MountPointUnusable(path, f"{entry.source} ({entry.fs_type}) is mounted there and does not answer")
+    return entry
+
+
+def free_callers(path: Path) -> bool:
+    """Ends our own mount's connection: whoever waits on it gets an error, and everybody after him, until it is cleaned
+    away. For a core that is dead or hung and comes back. Returns whether there was one.
+    """
+    entry = find_mount(path)
+    return entry is not None and entry.is_ours and _abort(entry)
 
 
 def remove_mount(path: Path) -> bool:

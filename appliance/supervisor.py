@@ -70,7 +70,10 @@ class Child:
     ask: Callable[[], Answer]
     """How it is; waits for an answer as long as an answer may take."""
     free: Callable[[], None]
-    """Frees everything that waits for the child, and takes away what a dead or hung one leaves. Does nothing else."""
+    """Frees everything that waits for the child, and takes away what a dead or hung one leaves that another would find
+    in its way. Does nothing else."""
+    clear: Callable[[], None] = lambda: None
+    """Takes away the rest, when no other will be started."""
     tell: Callable[[Life, int], None] = lambda life, code: None
     """Hears how it lives; with "down", the code it ended with. Does not block."""
     is_ever_refused: bool = True
@@ -122,19 +125,22 @@ async def keep_alive(
         child.tell("serving", 0)
         on_serving(starts)
 
-    while True:
-        starts += 1
-        child.tell("starting", 0)
-        await trio.to_thread.run_sync(child.free)
-        began = trio.current_time()
-        code = await _run_once(child, patience, note_serving, beside)
-        child.tell("down", code)
-        if child.is_ever_refused and (code in _NEVER_AGAIN or (code in _NOT_AT_FIRST and not has_served)):
+    try:
+        while True:
+            starts += 1
+            child.tell("starting", 0)
             await trio.to_thread.run_sync(child.free)
-            raise ChildRefused(code)
-        pause_s = backoff.pause_after(trio.current_time() - began)
-        log.warning("the %s %s; it is started again in %g s", child.name, _end_text(code), pause_s)
-        await trio.sleep(pause_s)
+            began = trio.current_time()
+            code = await _run_once(child, patience, note_serving, beside)
+            child.tell("down", code)
+            if child.is_ever_refused and (code in _NEVER_AGAIN or (code in _NOT_AT_FIRST and not has_served)):
+                raise ChildRefused(code)
+            pause_s = backoff.pause_after(trio.current_time() - began)
+            log.warning("the %s %s; it is started again in %g s", child.name, _end_text(code), pause_s)
+            await trio.sleep(pause_s)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(child.clear)
 
 
 async def _run_once(

@@ -30,7 +30,7 @@ from appliance.errors import AlreadyRunning
 from appliance.leftovers import clear_away
 from appliance.lock import is_held, read_pid
 from appliance.logs import logging_to
-from appliance.mounts import clean_stale, remove_mount
+from appliance.mounts import free_callers, prepare_mount_point, remove_mount
 from appliance.passphrases import VARIABLE, ask, from_environment, require_strong
 from appliance.places import StatePlaces, is_made, lacks_keys, require_drive
 
@@ -62,8 +62,7 @@ def serve(
             print(f"A new drive was made in {places.state}.", flush=True)
     require_drive(places)
     config = read_config(places.config)
-    # Only a mount that a dead core left may be cleaned away here; those after it are our own child's.
-    clean_stale(place)
+    prepare_mount_point(place, places.state)  # only a mount that a dead core left may be there; later, our own child's
     opening = _opening(places, passphrase_file, kit)
     with logging_to(places.supervisor_log, config.log.level):
         code = _supervise(places, place, config, opening, json)
@@ -114,6 +113,7 @@ def _supervise(places: StatePlaces, place: Path, config: Config, opening: list[s
         ],
         ask=_asker(places),
         free=_freer(places, place),
+        clear=_clearer(place),
     )
 
     book = DoorBook(places.doors, SystemClock())
@@ -166,11 +166,8 @@ def _asker(places: StatePlaces) -> Callable[[], "Answer"]:
 
 def _freer(places: StatePlaces, place: Path) -> Callable[[], None]:
     def free() -> None:
-        try:
-            if remove_mount(place):
-                log.warning("a mount that the core left at %s was taken away", place)
-        except OSError:
-            log.exception("the mount at %s cannot be taken away", place)
+        # The mount itself stays until the next core replaces it (`prepare_mount_point` says why).
+        free_callers(place)
         if not is_held(places):
             for leftover in (places.control_socket, places.core_pid):
                 with suppress(OSError):
@@ -178,6 +175,17 @@ def _freer(places: StatePlaces, place: Path) -> Callable[[], None]:
             clear_away(places)
 
     return free
+
+
+def _clearer(place: Path) -> Callable[[], None]:
+    def clear() -> None:
+        try:
+            if remove_mount(place):
+                log.warning("a mount that the core left at %s was taken away", place)
+        except OSError:
+            log.exception("the mount at %s cannot be taken away", place)
+
+    return clear
 
 
 def _say_serving(places: StatePlaces, place: Path, json: bool, starts: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.core import uncover
 from appliance.errors import MountPointUnusable
 from appliance.mounts import (
     FS_TYPE,
@@ -100,13 +101,29 @@ def test_a_mount_in_use_is_left_alone(server: subprocess.Popen[bytes], place: Pa
     assert find_mount(place) is not None
 
 
-def test_a_mount_whose_core_was_killed_is_cleaned(server: subprocess.Popen[bytes], place: Path, tmp_path: Path) -> None:
+def test_a_mount_whose_core_was_killed_stays_until_the_next_is_there(
+    server: subprocess.Popen[bytes], place: Path, tmp_path: Path
+) -> None:
+    """An empty folder in between would look like a drive from which everything was deleted."""
     server.kill()
     server.wait()
     assert probe(place) == "dead"
     assert prepare_mount_point(place, tmp_path / "state") == place.resolve()
+    with pytest.raises(OSError, match=r"not connected|aborted"):
+        os.listdir(place)
+    assert clean_stale(place) == 1
     assert find_mount(place) is None
     assert clean_stale(place) == 0
+
+
+@pytest.mark.expected_log("appliance.core: while no drive was mounted, files were put into")
+def test_what_was_put_under_a_drive_that_was_away_keeps_it_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.core.clean_stale", lambda path: 1)
+    (tmp_path / "stray").touch()
+    uncover(tmp_path)
+    assert (tmp_path / "stray").exists()
 
 
 def test_a_hung_core_frees_its_callers_when_its_mount_is_removed(server: subprocess.Popen[bytes], place: Path) -> None:

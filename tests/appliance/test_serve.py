@@ -56,6 +56,16 @@ class Served:
         assert [each.name for each in self.places.run.iterdir()] == ["core.lock"]
 
 
+def lists(folder: Path, name: str) -> bool:
+    """Whether a listing shows it; False while there is no listing. An empty one would be a lie."""
+    try:
+        found = os.listdir(folder)
+    except OSError:
+        return False
+    assert name in found
+    return True
+
+
 def await_true(claim: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not claim():
@@ -86,6 +96,9 @@ def test_a_killed_core_comes_back_and_a_stop_leaves_nothing(served: Served) -> N
     assert (second.returncode, second.stdout) == (6, "")
     assert str(first) in second.stderr
     os.kill(first, signal.SIGKILL)
+    await_true(lambda: not lists(served.mount, "kept.txt"))
+    with pytest.raises(OSError, match=r"not connected|aborted"):
+        (served.mount / "into the folder below").touch()
     again = served.await_serving(unlike=first)
     assert (served.mount / "kept.txt").read_text() == "kept"
     served.process.terminate()

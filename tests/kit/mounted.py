@@ -115,13 +115,13 @@ class MountedDrive:
             if self._process is None or self._process.poll() is not None:
                 raise DriveFailed(f"the process ended early.\n{self.log_tail()}")
             pid = self._serving_pid()
-            if pid is None or pid == unlike or mounted_device(self.mount) is None:
+            if pid is None or pid == unlike:
                 return False
             try:
                 os.statvfs(self.mount)
             except OSError:
                 return False
-            return True
+            return mounted_device(self.mount) is not None  # after it: a dead mount does not answer, a bare folder does
 
         try:
             await_true(serves, deadline_s, f"a mount that answers at {self.mount}")
