@@ -177,16 +177,19 @@ class CoreService:
             raise ServiceError(
                 "not_found", f"No kept state has a file {path}; nothing was ever saved there, or it is a folder."
             )
-        return [
-            Version(
-                snapshot=one.snapshot,
-                size_bytes=one.size_bytes,
-                modified=instant(one.mtime_ns),
-                actor=self._actor(one.actor_id),
-                is_live=one.is_live,
-            )
-            for one in found
-        ]
+        actors = {actor_id: self._actor(actor_id) for actor_id in {one.actor_id for one in found}}
+        return await trio.to_thread.run_sync(
+            lambda: [
+                Version(
+                    snapshot=one.snapshot,
+                    size_bytes=one.size_bytes,
+                    modified=instant(one.mtime_ns),
+                    actor=actors[one.actor_id],
+                    is_live=one.is_live,
+                )
+                for one in found
+            ]
+        )
 
     def _actor(self, actor_id: int) -> str:
         kind, uid, device = self._drive.actors.describe(actor_id)
