@@ -183,12 +183,6 @@ def remove_mount(path: Path) -> bool:
     return found
 
 
-def abort_connection(path: Path) -> bool:
-    """Ends the FUSE connection under `path`: whoever waits on it gets an error. Returns whether that was possible."""
-    entry = find_mount(path)
-    return entry is not None and entry.is_fuse and _abort(entry)
-
-
 def set_read_ahead(path: Path, kib: int) -> bool:
     """Sets the kernel's read-ahead for the mount at `path`, in KiB; returns False where this user may not."""
     entry = find_mount(path)

@@ -54,6 +54,13 @@ class Housekept:
     async def do(self, name: str) -> str:
         return (await self.works[name]()).result
 
+    async def keep_states(self, count: int, clock: FakeClock) -> None:
+        """A change and a snapshot of it each minute."""
+        for number in range(count):
+            await self.built.write("a", b"%d" % number)
+            await self.built.snapshot()
+            clock.advance(60)
+
     def names(self) -> list[str]:
         return [one.name for one in self.built.drive.snapshots.all()]
 
@@ -141,10 +148,7 @@ async def test_snapshots_go_by_the_policy(virtual_time: MockClock, house: Housek
 async def test_a_clock_that_leaps_costs_no_snapshot(
     virtual_time: MockClock, house: Housekept, clock: FakeClock
 ) -> None:
-    for number in range(5):
-        await house.built.write("a", b"%d" % number)
-        await house.built.snapshot()
-        clock.advance(60)
+    await house.keep_states(5, clock)
     await house.do("retention")
     before = house.names()
     clock._start_ns += 70 * 365 * DAY_S * 10**9
@@ -211,10 +215,7 @@ async def test_a_shorter_policy_counts_after_a_week_and_can_be_called_off(
 async def test_a_preview_names_what_would_go_and_nothing_goes(
     virtual_time: MockClock, house: Housekept, clock: FakeClock
 ) -> None:
-    for number in range(20):
-        await house.built.write("a", b"%d" % number)
-        await house.built.snapshot()
-        clock.advance(60)
+    await house.keep_states(20, clock)
     before = house.names()
     assert (await house.verbs.preview_policy(PolicyRequest())).going == []
     found = await house.verbs.preview_policy(PolicyRequest(all=600, quarter=0, hour=0))
@@ -313,10 +314,7 @@ async def test_a_week_through_the_change_of_the_clocks_in_the_engine(
 async def test_a_new_machine_with_a_wrong_clock_costs_no_snapshot(
     virtual_time: MockClock, house: Housekept, clock: FakeClock
 ) -> None:
-    for number in range(5):
-        await house.built.write("a", b"%d" % number)
-        await house.built.snapshot()
-        clock.advance(60)
+    await house.keep_states(5, clock)
     before = house.names()
     # As after `recover`, which begins the tables of the machine anew: it has never looked at its clock.
     assert house.built.drive.database.row("SELECT count(*) FROM local_counters WHERE name LIKE 'clock%'") == (0,)
