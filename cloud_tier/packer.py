@@ -10,6 +10,7 @@ closes the packs that are `due`.
 """
 
 from collections import deque
+from collections.abc import Collection
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
@@ -91,14 +92,18 @@ class Packer(Generic[T]):
         self._since_s.pop(lane, None)
         self._sizes[lane] = 0
 
+    def is_full(self, lane: Lane) -> bool:
+        """Whether the lane's open pack holds as much as it should."""
+        return self._sizes[lane] >= self._full_bytes
+
     def due(self) -> list[Lane]:
         """Lanes whose pack is full or old enough, fresh first."""
         now_s = self._clock.monotonic_s()
         return [lane for lane in Lane if lane in self._since_s and self._is_due(lane, now_s)]
 
     def _is_due(self, lane: Lane, now_s: float) -> bool:
-        return self._sizes[lane] >= self._full_bytes or self._since_s[lane] + self._age_s <= now_s
+        return self.is_full(lane) or self._since_s[lane] + self._age_s <= now_s
 
-    def next_due_s(self) -> float | None:
-        """When a pack becomes old enough, by the monotonic clock; None when none is open."""
-        return min(self._since_s.values()) + self._age_s if self._since_s else None
+    def next_due_s(self, lanes: Collection[Lane] = tuple(Lane)) -> float | None:
+        """When a pack of these lanes becomes old enough, by the monotonic clock; None when none of them is open."""
+        return min((since + self._age_s for lane, since in self._since_s.items() if lane in lanes), default=None)

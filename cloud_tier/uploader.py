@@ -154,18 +154,22 @@ class Uploader:
                     await self._wait()
 
     def _due(self, is_busy: bool) -> list[Lane]:
-        return list(self._open) if self._hurries and not is_busy else self._packer.due()
+        due = list(self._open) if self._hurries and not is_busy else self._packer.due()
+        return [lane for lane in due if self._may_send(lane)]
+
+    def _may_send(self, lane: Lane) -> bool:
+        return self._sending[lane] < UPLOADS[lane]
 
     async def _wait(self) -> None:
-        due = self._packer.next_due_s()
+        due = self._packer.next_due_s([lane for lane in Lane if self._may_send(lane)])
         with trio.move_on_at(due if due is not None else float("inf")):
             await self._wanted.wait()
 
     # --- encoding ---
 
     async def _encode_some(self) -> bool:
-        """Encode up to `TURN_BYTES` of one lane. False when nothing waits."""
-        free = [lane for lane in Lane if self._sending[lane] < UPLOADS[lane]]
+        """Encode up to `TURN_BYTES` of one lane. False when nothing waits, or the next packs are full already."""
+        free = [lane for lane in Lane if self._may_send(lane) or not self._packer.is_full(lane)]
         turn = self._packer.next() if len(free) == len(Lane) else self._packer.next_of(free[0]) if free else None
         if turn is None:
             return False

@@ -97,8 +97,12 @@ class Sealing:
 
     async def seal_all(self) -> None:
         """Seal whatever is OPEN now, but for damaged blocks. Ends although others go on writing."""
+        await self._seal_announced()  # first: it can be sent while the disk takes what the cut waits for
         await self._cache.cuts.wait_cut()
         await self.sweep()
+        await self._seal_announced()
+
+    async def _seal_announced(self) -> None:
         now = self.resting.due_at(trio.current_time())
         while await self.seal_due(now):  # noqa: ASYNC110  (each pass does work)
             await trio.sleep(REST_S)

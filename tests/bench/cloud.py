@@ -2,7 +2,8 @@
 
 A drive on a real mount, its store `rclone serve s3` over a folder, a counting proxy between them. The lines are those
 that step 3 asks for; each says what was asked, and the command ends with 1 when one is missed. Speeds are measured
-without the proxy, beside `rclone mount` with its full cache on the same server where `--peer` asks for it. Wants root.
+without the proxy, beside `rclone mount` with its full cache and S3QL on the same server where `--peer` asks for them.
+Wants root.
 
     python tests/bench/cloud.py [--quick] [--peer] [--write] [--no-judge]
 """
@@ -10,31 +11,31 @@ without the proxy, beside `rclone mount` with its full cache on the same server 
 import argparse
 import datetime
 import os
-import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.cloud_far import LATENCY_S, far
+from bench.cloud_kit import MIB, drive_on, drop, flush, noise, read_all, read_at
+from bench.cloud_peers import rclone_rate, s3ql_rate
 from bench.page import write_section
-from bench.subjects import mounted
 from bench.under_upload import random_write_shares, stat_p99_ms
 from kit.breaks import ANY
 from kit.fault_proxy import FaultProxy, fault_proxy
 from kit.mounted import MountedDrive
-from kit.s3_servers import BIN, BUCKET, KEY, SECRET, credentials, rclone
+from kit.s3_servers import credentials, rclone
 
-MIB = 1 << 20
-CALM_S = 20  # what the work before has changed is in the log of the store by then
+CALM_S = 80  # the snapshot of the minute, too, has been made of the work before, and is in the log of the store
 IDLE_S = 60
-STAT_BYTES_PER_S = 100e6  # no drive here sends faster, so questions are asked while it does
+STAT_BYTES_PER_S = 200e6  # no drive here sends faster, so questions are asked while it does
 
 
 class Line(NamedTuple):
@@ -73,36 +74,6 @@ class Table:
         words = {True: "met", False: "**missed**", None: ""}
         rows = [f"| {line.claim} | {line.figure} | {line.asked} | {words[line.is_met]} |" for line in self.lines]
         return "\n".join(["| claim | figure | asked | |", "|---|---|---|---|", *rows])
-
-
-def noise(seed: int, length: int) -> bytes:
-    """Incompressible bytes, the same for the same seed."""
-    dice = random.Random(seed)
-    return b"".join(dice.randbytes(min(MIB, length - begin)) for begin in range(0, length, MIB))
-
-
-@contextmanager
-def drive_on(endpoint: str, place: Path) -> Iterator[MountedDrive]:
-    """A new drive with a store there, mounted."""
-    place.mkdir()
-    drive = MountedDrive(place / "state", place / "mount", supervised=True)
-    drive.run_command("init", "--store", f"s3://{BUCKET}/{place.name}?endpoint={endpoint}", as_json=False)
-    drive.start()
-    try:
-        yield drive
-    finally:
-        drive.clear_away(keep_state=True)
-
-
-def flush(drive: MountedDrive) -> None:
-    """Wait until all of it is in the store."""
-    drive.run_command("flush", as_json=False)
-
-
-def drop(drive: MountedDrive) -> None:
-    """Forget all that the store has, here and in the kernel."""
-    drive.run_command("cache", "drop", as_json=False)
-    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def counted(proxy: FaultProxy, work: Callable[[], object]) -> tuple[int, int, int, int]:
@@ -176,17 +147,6 @@ def idle() -> None:
     time.sleep(IDLE_S)
 
 
-def read_at(path: Path, offset: int, length: int) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-        return os.pread(file.fileno(), length, offset)
-
-
-def read_all(path: Path) -> int:
-    with path.open("rb", buffering=0) as file:
-        return sum(len(piece) for piece in iter(lambda: file.read(MIB), b""))
-
-
 def speeds(table: Table, drive: MountedDrive, size: int, files: int) -> None:
     """How fast bytes come and go."""
     mount, data = drive.mount, noise(4, size)
@@ -205,7 +165,6 @@ def speeds(table: Table, drive: MountedDrive, size: int, files: int) -> None:
     drop(drive)
     began = time.perf_counter()
     read_at(mount / "many" / "0", 0, 4096)
-    table.note("first byte of a cold file", 1e3 * (time.perf_counter() - began), "ms")
     began = time.perf_counter()
     for number in range(files):
         (mount / "many" / str(number)).read_bytes()
@@ -222,25 +181,25 @@ def others(table: Table, drive: MountedDrive, size: int) -> None:
     table.at_least("random writes while sending, of those without", statistics.median(shares), 0.7, "")
 
 
-def peer_speed(table: Table, endpoint: str, place: Path, size: int) -> None:
-    """rclone mount on the same server: a stream written, until all of it is in the store."""
-    place.mkdir()
-    config = f":s3,provider=Other,access_key_id={KEY},secret_access_key={SECRET},endpoint='{endpoint}':{BUCKET}/peer"
-    cache = ["--vfs-cache-mode", "full", "--cache-dir", str(place / "cache"), "--vfs-write-back", "0s"]
-    command = [str(BIN / "rclone"), "mount", *cache, "--config", os.devnull, config, str(place / "mount")]
-    with mounted(command, place / "mount"):
-        began = time.perf_counter()
-        (place / "mount" / "stream").write_bytes(noise(5, size))
-        listed = [str(BIN / "rclone"), "size", "--json", "--config", os.devnull, config]
-        while f'"bytes":{size}' not in subprocess.run(listed, capture_output=True, text=True, check=False).stdout:
-            time.sleep(0.05)
-        table.note("rclone mount: written and in the store", size / 1e6 / (time.perf_counter() - began), "MB/s")
+def away(table: Table, drive: MountedDrive, proxy: FaultProxy, size: int) -> None:
+    """What a round trip of 40 ms costs."""
+    measured = far(drive, proxy, size)
+    table.at_least("40 ms away: written and in the store, of the rate without", measured.up, 0.8, "")
+    table.at_least("40 ms away: cold stream, of the rate without", measured.down, 0.8, "")
+    table.at_most("40 ms away: first byte of a cold file", measured.first_byte_ms, 1e3 * LATENCY_S + 30, "ms")
+
+
+def peers(table: Table, endpoint: str, place: Path, size: int) -> None:
+    """Others on the same server."""
+    table.note("rclone mount: written and in the store", rclone_rate(endpoint, place / "rclone", size) / 1e6, "MB/s")
+    if (rate := s3ql_rate(endpoint, place / "s3ql", size)) is not None:
+        table.note("S3QL: written and in the store", rate / 1e6, "MB/s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a quarter of the sizes")
-    parser.add_argument("--peer", action="store_true", help="rclone mount as well")
+    parser.add_argument("--peer", action="store_true", help="rclone mount as well, and S3QL where S3QL_BIN is set")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--no-judge", action="store_true", help="end with 0 although a line is missed")
     options = parser.parse_args()
@@ -255,8 +214,10 @@ def main() -> None:
         with drive_on(server.endpoint, place / "direct") as drive:
             speeds(table, drive, 2 * size, files)
             others(table, drive, 2 * size)
+        with drive_on(proxy.endpoint, place / "far") as drive:
+            away(table, drive, proxy, size)
         if options.peer:
-            peer_speed(table, server.endpoint, place / "rclone", 2 * size)
+            peers(table, server.endpoint, place, 2 * size)
     head = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {os.cpu_count()} cores, load {load:.1f} before the run."
     print(f"{head}\n\n{table.text()}")
     if options.write:

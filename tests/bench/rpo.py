@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.cloud import drive_on, flush, noise
+from bench.cloud_kit import drive_on, flush, noise
 from bench.log_cpu import log_share
 from bench.page import write_section
 from bench.scale_served import median, percentile

@@ -15,8 +15,8 @@ from cloud_tier.ledger import Unsent
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_store import PIECE_BYTES, Buffer, Pace
 from cloud_tier.pack import Entry, PackId
-from cloud_tier.packer import Lane
-from cloud_tier.uploader import Uploader
+from cloud_tier.packer import FULL_BYTES, Lane
+from cloud_tier.uploader import UPLOADS, Uploader
 
 KEYS = drive_keys()
 MIB = 1 << 20
@@ -44,6 +44,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self.took_s: dict[Lane, list[float]] = {lane: [] for lane in Lane}
+        self.read_bytes = 0
         self._bytes: dict[int, bytes] = {}
         self._offered_s: dict[int, float] = {}
         self._queues: dict[Lane, deque[Unsent]] = {lane: deque() for lane in Lane}
@@ -74,6 +75,7 @@ class Waiting:
         raise AssertionError
 
     async def read(self, block: int) -> Buffer | None:
+        self.read_bytes += len(self._bytes[block])
         return self._bytes[block]
 
     def cannot_be_sent(self, block: int) -> None:
@@ -107,3 +109,36 @@ async def test_small_work_has_the_line_for_itself_and_the_copy_goes_on(autojump_
     assert len(ledger.took_s[Lane.FRESH]) >= 23
     assert max(ledger.took_s[Lane.FRESH]) < 10, ledger.took_s
     assert len(ledger.took_s[Lane.BULK]) >= 32
+
+
+class StuckLine(MemoryStore):
+    """Uploads begin, and end when `freed` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.freed = trio.Event()
+        self.begun = 0
+
+    async def put(self, name: str, body: Buffer, *, if_absent: bool = False, pace: Pace | None = None) -> None:
+        self.begun += 1
+        await self.freed.wait()
+        await super().put(name, body, if_absent=if_absent)
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_the_next_pack_is_made_while_all_that_may_go_at_once_is_on_its_way(autojump_clock: MockClock) -> None:
+    ledger, store = Waiting(), StuckLine()
+    with inline_threads():
+        async with trio.open_nursery() as nursery:
+            uploader = Uploader(store, lambda: KEYS, ledger, 1)
+            nursery.start_soon(uploader.run)
+            for _ in range(8 * FULL_BYTES // MIB):
+                ledger.offer(Lane.BULK, MIB)
+            uploader.wake()
+            await trio.sleep(60)
+            sending, packs = store.begun, ledger.read_bytes // FULL_BYTES
+            store.freed.set()
+            await uploader.wait_idle()
+            nursery.cancel_scope.cancel()
+    assert (sending, packs) == (UPLOADS[Lane.BULK], UPLOADS[Lane.BULK] + 1)
+    assert store.begun == 8

@@ -14,6 +14,7 @@ from kit.drive_keys import drive_keys
 from kit.losing_disk import losing_drive
 from trio.testing import MockClock
 
+from cachefs.cut import Cuts
 from cachefs.tier import Cloud
 from cloud_tier.block_id import BlockId
 from cloud_tier.errors import StoreUnavailable
@@ -353,6 +354,26 @@ async def test_fetched_bytes_that_a_power_loss_took_are_fetched_again(
         assert store.gets > gets
         await built.restart()
         assert await built.read("a") == noise(1, 60_000)
+
+
+async def test_a_flush_seals_what_it_knows_of_while_the_disk_still_takes_it(
+    virtual_time: MockClock, tmp_path: Path, store: CountedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending begins with the first pass; the sync of a large copy takes seconds."""
+    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as (built, _):
+        cuts, left = built.drive.cuts, list[int]()
+
+        async def wait_cut() -> None:
+            cuts.log()
+            left.append(built.drive.cache.blocks.open)
+            await Cuts.wait_cut(cuts)
+
+        monkeypatch.setattr(cuts, "wait_cut", wait_cut)
+        await built.write("a", noise(1, 60_000))
+        cuts.log()
+        assert built.drive.cache.blocks.open
+        await built.drive.sealing.seal_all()
+    assert left[0] == 0
 
 
 async def test_bytes_are_not_evicted_before_the_catalog_is_durable(
