@@ -18,7 +18,7 @@ name, under our own fence or an older one; a listing that lies leaves more lying
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ import apsw
 import trio
 
 from cachefs.database import FORMAT_VERSION, Database
-from cachefs.database_copy import copy_database
+from cachefs.database_copy import check_copy, copy_database, leave_out, remove_copy
 from cachefs.disk import Disk
 from cachefs.outbox import Outbox
 from cloud_tier.checkpoint import (
@@ -44,7 +44,6 @@ from cloud_tier.checkpoint import (
 )
 from cloud_tier.clock import Clock
 from cloud_tier.errors import (
-    CheckpointDamaged,
     CloudError,
     ObjectMissing,
     RangeBeyondEnd,
@@ -199,11 +198,12 @@ class Checkpointing:
         log_bytes_then = self.log_bytes()
         try:
             position, digest = await self._copied()
-            await trio.to_thread.run_sync(self._check_copy)
+            await trio.to_thread.run_sync(check_copy, self._copy)
             parts, sent_bytes = await self._put_parts(keys)
             size_bytes = self._copy.stat().st_size
         finally:
-            self._copy.unlink(missing_ok=True)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(remove_copy, self._copy)
         manifest = Manifest(position, digest, self._clock.now_ns(), FORMAT_VERSION, size_bytes, tuple(parts))
         sealed = await trio.to_thread.run_sync(seal_manifest, keys, manifest)
         name = str(CheckpointName(self._fence, position, sealed.salt))
@@ -258,24 +258,10 @@ class Checkpointing:
 
     def _copy_database(self) -> int:
         """Copy what the last cut committed, leave out what is of this machine, and say which cut it was."""
-        for leftover in self._copy.parent.glob(self._copy.name + "*"):
-            leftover.unlink()
+        remove_copy(self._copy)
         position = copy_database(self._database, self._copy)
-        with closing(apsw.Connection(str(self._copy))) as copy:
-            copy.pragma("journal_mode", "off")
-            copy.pragma("synchronous", "off")
-            copy.pragma("secure_delete", True)  # what is left out shall not travel in free pages
-            with copy:
-                for table in sorted(self._local_tables):
-                    copy.execute(f"DELETE FROM {table}")
+        leave_out(self._copy, self._local_tables)
         return position
-
-    def _check_copy(self) -> None:
-        """Read the copy as a new machine will: every page by its checksum. Raises CheckpointDamaged, apsw.Error."""
-        with closing(apsw.Connection(str(self._copy), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
-            said = [row[0] for row in copy.execute("PRAGMA quick_check")]
-        if said != ["ok"]:
-            raise CheckpointDamaged(f"the copy of the database is not sound ({said[0]})")
 
     async def _put_parts(self, keys: DriveKeys) -> tuple[list[PartPlace], int]:
         # Not what the newest has: the two that are kept share no part, so that one damaged object costs one of them

@@ -3,12 +3,14 @@
 For checkpoints, and for the copy that is kept before tables are brought to another format.
 """
 
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 import apsw
 
 from cachefs.database import APPLICATION_ID, CHECKSUM_BYTES, PAGE_BYTES, Database
+from cloud_tier.errors import CheckpointDamaged
 
 COPY_PAGES = 2000
 _CUT = "SELECT value FROM local_counters WHERE name = 'cut'"
@@ -31,6 +33,31 @@ def copy_database(database: Database, path: Path) -> int:
                 while not copying.done:
                     copying.step(COPY_PAGES)
     return cut
+
+
+def leave_out(path: Path, tables: Iterable[str]) -> None:
+    """Take all rows of these tables out of a copy. Raises apsw.Error."""
+    with closing(apsw.Connection(str(path))) as copy:
+        copy.pragma("journal_mode", "off")
+        copy.pragma("synchronous", "off")
+        copy.pragma("secure_delete", True)  # what is left out shall not travel in free pages
+        with copy:
+            for table in sorted(tables):
+                copy.execute(f"DELETE FROM {table}")
+
+
+def check_copy(path: Path) -> None:
+    """Read it as a new machine will: every page by its checksum. Raises CheckpointDamaged, apsw.Error."""
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as copy:
+        said = [row[0] for row in copy.execute("PRAGMA quick_check")]
+    if said != ["ok"]:
+        raise CheckpointDamaged(f"the copy of the database is not sound ({said[0]})")
+
+
+def remove_copy(path: Path) -> None:
+    """With what SQLite may have left beside it. For a thread: a large file goes slowly."""
+    for leftover in path.parent.glob(path.name + "*"):
+        leftover.unlink()
 
 
 def is_copy_of(database: Database, path: Path) -> bool:

@@ -33,6 +33,7 @@ from cloud_tier.uploader import Uploader
 
 T = TypeVar("T")
 RECENCY = "recency"  # in the state directory: do not change
+READ_HERE_BYTES = 64 << 10  # of a block that is sent; more is read and summed in a thread
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ class Tier:
             block = self._cache.blocks.get(number)
             if not block.is_held:
                 return None
-            found = self._cache.read_nowait(block, 0, block.length)
+            is_small = block.length <= READ_HERE_BYTES
+            found = self._cache.read_nowait(block, 0, block.length) if is_small else None
             return found if found is not None else await self._cache.read(block, 0, block.length)
         except (UnknownBlock, BytesDamaged, CloudDamaged, CloudUnreachable):
             return None

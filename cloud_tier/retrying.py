@@ -24,7 +24,7 @@ from typing import TypeVar
 import trio
 
 from cloud_tier.errors import ConnectionStale, ObjectExists, StoreError, StoreThrottled, StoreUnavailable
-from cloud_tier.object_store import Buffer, ObjectStore, Pace, Page, QuickPace
+from cloud_tier.object_store import Buffer, ObjectStore, Pace, Page, is_free
 
 T = TypeVar("T")
 
@@ -162,4 +162,4 @@ class WatchedPace:
     def is_free(self) -> bool:
         """A thread cannot move a deadline of the loop's: now and then it has to come there."""
         is_seen = time.monotonic() - self._seen_s < SEEN_S
-        return is_seen and isinstance(self._pace, QuickPace) and self._pace.is_free()
+        return is_seen and is_free(self._pace)

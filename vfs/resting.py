@@ -64,11 +64,20 @@ class Cooling:
         return next(iter(self._last.values()), now) + self._cooled_s
 
 
+@dataclass
+class _Round:
+    """A file of very many extents is looked through in pages, from its start to its end."""
+
+    begin: int = 0
+    is_written: bool = False  # since the round began: behind it, too, for all one knows
+
+
 class Resting:
     """What was written and is not sealed yet."""
 
     def __init__(self, policy: RestPolicy = RestPolicy()) -> None:
         self.cooling = Cooling(policy.cooled_s)
+        self._rounds: dict[int, _Round] = {}
         self._policy = policy
         self._last: OrderedDict[int, float] = OrderedDict()  # those that are not hot; the longest quiet first
         self._first: OrderedDict[int, float] = OrderedDict()  # all; the oldest first
@@ -88,13 +97,38 @@ class Resting:
             self._last.move_to_end(one)
         if one not in self._first:
             self._first[one] = now
+        if self._rounds and one in self._rounds:
+            self._rounds[one].is_written = True
+
+    def page(self, one: int) -> int:
+        """Where in the file to look for what is unsealed; what is before that was looked at."""
+        return self._rounds[one].begin if one in self._rounds else 0
+
+    def look_on(self, one: int, begin: int) -> None:
+        """All before `begin` was looked at, and there is more."""
+        self._rounds.setdefault(one, _Round()).begin = begin
+        self._rest(one)
+
+    def looked_through(self, one: int) -> None:
+        """Its end was looked at: that was all, unless somebody has written to it meanwhile."""
+        ended = self._rounds.pop(one, None)
+        if ended is not None and ended.is_written:
+            self.found(one)
+
+    def again(self, one: int) -> None:
+        """What was taken of it could not be sealed, and is looked for from its start."""
+        self._rounds.pop(one, None)
+        self._rest(one)
 
     def found(self, one: int) -> None:
         """It holds something unsealed that is at rest."""
         if one not in self._first:
-            self._last[one] = self._first[one] = float("-inf")
-            self._last.move_to_end(one, last=False)
-            self._first.move_to_end(one, last=False)
+            self._rest(one)
+
+    def _rest(self, one: int) -> None:
+        self._last[one] = self._first[one] = float("-inf")
+        self._last.move_to_end(one, last=False)
+        self._first.move_to_end(one, last=False)
 
     def gone(self, one: int) -> None:
         """Nothing is left to seal there."""

@@ -43,16 +43,16 @@ RETRY_S = 5.0
 SWEPT_BLOCKS = 1000
 PRESSED_S = 0.5  # between passes over what is still being written, while there is hardly room
 
-_OPEN_EXTENTS = (
-    "SELECT e.start, e.length, e.block, e.offset FROM extents e JOIN blocks b USING (block)"
-    " WHERE e.content = ? AND b.block_id IS NULL ORDER BY e.start LIMIT ?"
+PAGE_EXTENTS = 4000  # of one file, looked at in one pass: a millisecond
+_PAGE = (
+    "FROM (SELECT start, length, block, offset FROM extents WHERE content = ? AND start >= ?"
+    f" ORDER BY start LIMIT {PAGE_EXTENTS}) e JOIN blocks b USING (block)"
 )
-_HAS_SEALED = (
-    "SELECT 1 FROM extents e JOIN blocks b USING (block) WHERE e.content = ? AND b.block_id IS NOT NULL LIMIT 1"
-)
+_OPEN_EXTENTS = f"SELECT e.start, e.length, e.block, e.offset {_PAGE} WHERE b.block_id IS NULL ORDER BY e.start"
+_HAS_SEALED = f"SELECT 1 {_PAGE} WHERE b.block_id IS NOT NULL LIMIT 1"
+_NEXT_PAGE = f"SELECT start FROM extents WHERE content = ? AND start >= ? ORDER BY start LIMIT 1 OFFSET {PAGE_EXTENTS}"
 _OPEN_BLOCKS = "SELECT block FROM blocks WHERE block_id IS NULL AND block > ? ORDER BY block LIMIT ?"
 _CONTENT_OF = "SELECT content FROM extents WHERE block = ? LIMIT 1"
-MOST_EXTENTS = 4000  # of one file in one pass
 
 
 class Sealing:
@@ -73,6 +73,8 @@ class Sealing:
         self._pass = SealPass(cache, contents, names, self._open_block, self.damaged)
         self._thread = trio.CapacityLimiter(1)
         self._busy = trio.Lock()
+        self._flushes = 0
+        self._passed_over: set[int] = set()  # meanwhile: files of which a block was being written
 
     async def run(self) -> None:
         """Seal what is due, for ever."""
@@ -104,8 +106,14 @@ class Sealing:
 
     async def _seal_announced(self) -> None:
         now = self.resting.due_at(trio.current_time())
-        while await self.seal_due(now):  # noqa: ASYNC110  (each pass does work)
-            await trio.sleep(REST_S)
+        self._flushes += 1
+        try:
+            while await self.seal_due(now):
+                await trio.sleep(REST_S)
+                while self._passed_over:  # what was there before somebody began to write is asked for, too
+                    self.resting.again(self._passed_over.pop())
+        finally:
+            self._flushes -= 1
 
     async def sweep(self) -> None:
         """Find OPEN blocks that nobody announced: those of a life before, and those that only history leads to."""
@@ -155,7 +163,7 @@ class Sealing:
 
     def _again(self, due: Iterable[int]) -> None:
         for one in due:
-            self.resting.found(one)
+            self.resting.again(one)
 
     # --- 1: freeze ---
 
@@ -167,17 +175,10 @@ class Sealing:
         size = 0
         for index, one in enumerate(due):
             if size >= PASS_BYTES:
-                self._again(due[index:])
+                for rest in due[index:]:
+                    self.resting.found(rest)
                 break
-            for run in self._runs_of(one, set(blocks)):
-                runs.append(run)
-                size += run.length
-                blocks.update((source.block.number, source.block) for source in run.sources)
-                if size >= PASS_BYTES:
-                    self.resting.found(one)  # the rest of it another time
-                    break
-            if one < 0 and (block := self._open_block(-one)) is not None:
-                blocks[block.number] = block
+            size += self._gather(one, blocks, runs, PASS_BYTES - size)
         try:
             for block in blocks.values():
                 block.is_frozen = True
@@ -188,21 +189,39 @@ class Sealing:
             for block in blocks.values():
                 block.is_frozen = False
 
-    def _runs_of(self, content: int, taken: set[int]) -> list[Run]:
-        if content > 0 and self._cache.database.row(_HAS_SEALED, (content,)) is not None:
-            self.resting.cooling.written(content, trio.current_time())
-        rows = self._cache.database.rows(_OPEN_EXTENTS, (content, MOST_EXTENTS)) if content > 0 else []
+    def _gather(self, one: int, blocks: dict[int, Block], runs: list[Run], most_bytes: int) -> int:
+        """Add what is OPEN in a file's next page, or a block that only history leads to. Returns how many bytes."""
+        if one < 0:
+            if (block := self._open_block(-one)) is not None:
+                blocks[block.number] = block
+            return 0
+        page, database = (one, self.resting.page(one)), self._cache.database
+        if database.row(_HAS_SEALED, page) is not None:
+            self.resting.cooling.written(one, trio.current_time())
         extents = [
             (start, length, block, offset)
-            for start, length, number, offset in rows
+            for start, length, number, offset in database.rows(_OPEN_EXTENTS, page)
             if (block := self._open_block(number)) is not None
         ]
-        if any(block.writers for _, _, block, _ in extents):  # in a thread, at this moment
-            self.resting.written(content, trio.current_time())
-            return []
-        if len(rows) == MOST_EXTENTS:
-            self.resting.found(content)
-        return list(runs_of(content, extents, taken))
+        still = [extent for extent in extents if not extent[2].writers]
+        if len(still) < len(extents):  # a thread writes there at this moment
+            self.resting.written(one, trio.current_time())
+            if self._flushes:
+                self._passed_over.add(one)
+        size = 0
+        for run in runs_of(one, still, set(blocks)):
+            runs.append(run)
+            size += run.length
+            blocks.update((source.block.number, source.block) for source in run.sources)
+            if size >= most_bytes:
+                self.resting.look_on(one, page[1])  # the rest of it another time
+                return size
+        following = database.row(_NEXT_PAGE, page)
+        if following is None:
+            self.resting.looked_through(one)
+            return size
+        self.resting.look_on(one, *following)
+        return most_bytes  # one such page is enough for a pass
 
     def _open_block(self, number: int) -> Block | None:
         try:

@@ -41,3 +41,33 @@ def test_who_looks_when_he_was_told_finds_something(moments: list[float], start:
     while len(resting):
         now = max(now, resting.next_due(now))
         assert resting.take_due(now, 100)
+
+
+def test_a_large_file_is_looked_through_from_its_start_to_its_end() -> None:
+    resting = Resting(RestPolicy(quiet_s=3, old_s=20))
+    resting.written(1, 0.0)
+    assert (resting.take_due(3.0, 10), resting.page(1)) == ([1], 0)
+    resting.look_on(1, 4000)
+    assert (resting.take_due(3.0, 10), resting.page(1)) == ([1], 4000)
+    resting.looked_through(1)
+    assert resting.take_due(1e9, 10) == []
+    assert resting.page(1) == 0
+
+
+def test_what_was_written_behind_the_page_that_is_looked_at_is_found_in_another_round() -> None:
+    resting = Resting(RestPolicy(quiet_s=3, old_s=20))
+    resting.written(1, 0.0)
+    assert resting.take_due(3.0, 10) == [1]
+    resting.look_on(1, 4000)
+    resting.written(1, 3.0)
+    assert resting.take_due(3.0, 10) == [1], "the round goes on although somebody writes"
+    resting.looked_through(1)
+    assert (resting.take_due(3.0, 10), resting.page(1)) == ([1], 0)
+
+
+def test_after_a_failure_a_large_file_is_looked_through_anew() -> None:
+    resting = Resting()
+    resting.look_on(1, 4000)
+    assert resting.take_due(0.0, 10) == [1]
+    resting.again(1)
+    assert (resting.take_due(0.0, 10), resting.page(1)) == ([1], 0)

@@ -12,6 +12,7 @@ import vfs.seal_plan
 from cachefs.errors import BytesDamaged
 from cachefs.scrub import Scrub
 from vfs.seal_pass import SealPass
+from vfs.sealing import PAGE_EXTENTS
 
 
 def noise(seed: int, length: int) -> bytes:
@@ -321,3 +322,24 @@ def test_a_file_that_changes_meanwhile_shows_what_was_written(
     for other in others:
         assert still.do(still.read_past, other.name, "a") == twin["a"]
     assert open_blocks(still) <= 3
+
+
+def test_what_is_changed_in_a_file_of_very_many_extents_is_found(still: StillDrive) -> None:
+    """It is looked for in pages, so that a large file holds up nobody."""
+    count = PAGE_EXTENTS + 100
+    for number in range(count):
+        still.do(still.write, "a", b"%8d" % number, number * 8192)
+    still.seal()
+    assert open_blocks(still) == 0
+    for number in (0, PAGE_EXTENTS, count - 1):
+        still.do(still.write, "a", b"changed", number * 8192)
+    assert open_blocks(still) > 0
+    still.seal()
+    assert open_blocks(still) == 0
+    data = still.do(still.read, "a")
+    assert [data[number * 8192 :][:8] for number in (0, 1, PAGE_EXTENTS, count - 1)] == [
+        b"changed0",
+        b"       1",
+        b"changed%d" % (PAGE_EXTENTS % 10),
+        b"changed%d" % ((count - 1) % 10),
+    ]

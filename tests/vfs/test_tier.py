@@ -376,6 +376,29 @@ async def test_a_flush_seals_what_it_knows_of_while_the_disk_still_takes_it(
     assert left[0] == 0
 
 
+async def test_a_flush_waits_for_a_block_that_somebody_writes_to_at_this_moment(
+    virtual_time: MockClock, tmp_path: Path, store: CountedStore
+) -> None:
+    """It may hold what was there before. Only that block is passed over: the rest of the file goes."""
+    async with losing_drive(tmp_path / "state", names=NAMES, cloud=Cloud(store, lambda: KEYS)) as (built, _):
+        blocks = built.drive.cache.blocks
+        await built.write("a", noise(1, 4096))
+        await built.write("a", noise(2, 4096), 1 << 20)
+        built.drive.cuts.log()
+        assert blocks.open == 2
+        block = blocks.get(built.drive.database.row("SELECT max(block) FROM blocks WHERE block_id IS NULL")[0])
+        block.writers += 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(built.drive.sealing.seal_all)
+            await trio.sleep(5)
+            built.drive.cuts.log()
+            assert blocks.open == 1
+            assert nursery.child_tasks
+            block.writers -= 1
+        built.drive.cuts.log()
+        assert blocks.open == 0
+
+
 async def test_bytes_are_not_evicted_before_the_catalog_is_durable(
     virtual_time: MockClock, tmp_path: Path, store: CountedStore
 ) -> None:
