@@ -27,7 +27,7 @@ from cachefs.seals import Seals
 HIGH, LOW = 0.92, 0.85  # of the budget
 LOOK_S = 1.0
 SAVE_S = 300.0
-FOUND_BLOCKS = 1000  # at a start, in one turn
+FOUND_BLOCKS = 400  # at a start, in one turn: 3 ms
 STEP_BLOCKS = 200  # in one turn of the loop
 
 _MAY_GO = (

@@ -4,7 +4,7 @@ Samba's own client makes, reads, lists and removes small files and moves a strea
 alone and taken off. Both smbds, both clients and the core share this machine's cores. Ends with 1 when a floor is
 missed. Wants root and Samba (`./just bench-smb` installs it), and a temporary folder (TMPDIR) on a real disk.
 
-    python tests/bench/over_smb.py [--quick] [--write] [--soak [--seconds N]]
+    python tests/bench/over_smb.py [--quick] [--write] [--soak [--seconds N] | --deaths]
 """
 
 import argparse
@@ -17,12 +17,12 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.over_smb_deaths import deaths
 from bench.over_smb_soak import soak
 from bench.page import write_section
 from smb.office import PASSWORD, SHARE, Office, free_port, opened
@@ -183,14 +183,14 @@ def main() -> int:
     options.add_argument("--quick", action="store_true", help="smaller counts")
     options.add_argument("--write", action="store_true", help="put the result into docs/performance.md")
     options.add_argument("--soak", action="store_true", help="25 clients at work instead")
+    options.add_argument("--deaths", action="store_true", help="how long a killed process holds people up instead")
     options.add_argument("--seconds", type=int, default=600, help="how long they work (600)")
     chosen = options.parse_args()
-    if chosen.soak:
-        run: Callable[[], tuple[str, bool]] = lambda: soak(chosen.seconds)  # noqa: E731
-        text, is_well = run()
+    if chosen.soak or chosen.deaths:
+        text, is_well = soak(chosen.seconds) if chosen.soak else deaths()
         print(text)
         if chosen.write:
-            write_section("smb-soak", text)
+            write_section("smb-soak" if chosen.soak else "smb-deaths", text)
         return int(not is_well)
     return compare(300 if chosen.quick else 1000, 64 if chosen.quick else 256, is_written=chosen.write)
 

@@ -24,6 +24,7 @@ ROUNDS = 7
 FOLDERS_PER_ROUND = 10
 NEW_FILES = 100_000
 CHANGED_FILES = 40_000
+DELETED_FILES = 100_000
 DIRTY_BYTES = 1 << 30
 OPERATIONS = ("list", "stat", "open and read", "create", "rename", "delete")
 
@@ -49,6 +50,7 @@ def measure(home: Path) -> Iterator[Line]:
         yield from _operations(served, beside)
         yield from _sweeps(served)
         yield from _snapshots(served)
+        yield from _tidied(served)
         yield Line("a start after kill -9", served.kill_and_restart(), "s", 2)
 
 
@@ -185,6 +187,21 @@ def _snapshots(served: Served) -> Iterator[Line]:
     told = f"{len(took_ms):,} stats in {lasted:.0f} s, p99 {percentile(took_ms, 0.99):.1f} ms"
     yield Line("longest stat while snapshots are deleted", max(took_ms), "ms", 50, told)
     yield served.slow_turns_since(turns, "changes, deletion of snapshots")
+
+
+def _tidied(served: Served) -> Iterator[Line]:
+    """The store's packs of files that were deleted, and of those that were not."""
+    turns = served.slow_turns()
+    for leaf in range(DELETED_FILES // 40):
+        for entry in list(os.scandir(served.root / _path(leaf))):
+            os.unlink(entry.path)
+    served.catch_up()
+    began = time.perf_counter()
+    with served.most_resident_mib() as most:
+        done = served.control.gc()
+    told = f"{done.doomed} packs doomed, {done.repacked} packed anew, in {time.perf_counter() - began:.0f} s"
+    yield Line(f"most memory of the core in a gc after {DELETED_FILES:,} deletions", most[0], "MiB", 256, told)
+    yield served.slow_turns_since(turns, "deletions, gc")
 
 
 def _change(folder: Path, number: int) -> None:

@@ -75,6 +75,15 @@ class Served:
         status = Path(f"/proc/{self.drive.core_pid()}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
+    @contextmanager
+    def most_resident_mib(self) -> Iterator[list[float]]:
+        """A list that holds, after the block, the most memory of the core during it."""
+        place = Path(f"/proc/{self.drive.core_pid()}")
+        (place / "clear_refs").write_text("5")  # the kernel's count of the peak begins anew
+        most: list[float] = []
+        yield most
+        most.append(int((place / "status").read_text().split("VmHWM:")[1].split()[0]) / 1024)
+
     def slow_turns(self) -> int:
         """How often the loop was away for more than 20 ms, by its own count."""
         return self.control.status().slow_turns

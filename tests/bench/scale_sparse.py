@@ -29,6 +29,7 @@ def measure(home: Path) -> Iterator[Line]:
     print(f"  built {EXTENTS:,} extents in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     with Served(state, home / "mount") as served:
         yield Line("200 GiB in 1,000,000 extents: mounted after", served.started_s, "s", 2)
+        served.catch_up()
         waited: list[float] = []
         turns = served.slow_turns()
         with probed(served.root, waited):
