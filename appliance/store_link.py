@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 START_S = 2.0
 """How long a start waits for the store."""
 AGAIN_S = 300.0
+DAY_S = 24 * 3600.0
+"""How often the header and the key ring in the store are compared with this machine's."""
 SOON_S = 15.0
 """While the store was not seen to be this drive's, and so nothing is uploaded."""
 
@@ -96,9 +98,11 @@ class StoreLink:
 
     async def run(self) -> None:
         """Look until the store was seen to be this drive's, and then whether it is still this machine's."""
+        compare_at = trio.current_time() + DAY_S
         while not self.leasing.is_fenced.is_set():
-            if not self.followed.is_set():
+            if not self.followed.is_set() or trio.current_time() >= compare_at:
                 await self._follow()
+                compare_at = trio.current_time() + DAY_S
             await trio.sleep(AGAIN_S if self.followed.is_set() else SOON_S)
             if self.followed.is_set():
                 await self._look_at_lease()

@@ -1,25 +1,31 @@
 """The drive's header and its key rings in a store: claiming a store for a drive, adding a ring, following them.
 
-Promises that nothing which is there is ever replaced, and that the rings of a store are followed one after the other,
-each opened by what the one before has proven (`KeyRing.open_after`). No listing decides anything: the next ring is
-asked for by its number.
+Promises that nothing which is there is ever replaced, but what was damaged by what it was; and that the rings of a
+store are followed one after the other, each opened by what the one before has proven (`KeyRing.open_after`). No listing
+decides anything: the next ring is asked for by its number.
 
 There is one writer of rings, the machine that holds the drive. So where a store cannot create-only, looking first is
 enough to notice a mistake.
 """
 
 import contextlib
+import logging
 from functools import partial
 
 from cloud_tier.drive_header import DriveHeader
 from cloud_tier.errors import (
+    KeysError,
     ObjectExists,
     ObjectMissing,
     RingDamaged,
     RingRolledBack,
+    SealedError,
+    StoreError,
     StoreMisconfigured,
     StoreTaken,
     UnknownFormat,
+    UploadDamaged,
+    WrapRevoked,
 )
 from cloud_tier.keyring import KeyRing
 from cloud_tier.keys import DriveKeys
@@ -27,6 +33,10 @@ from cloud_tier.object_names import DRIVE, KEYS, KeysName, parse_name
 from cloud_tier.object_store import ObjectStore, list_objects
 from cloud_tier.probe import PREFIX as PROBES
 from cloud_tier.proven import get_proven
+
+log = logging.getLogger(__name__)
+
+ASKED = 3  # so often, before what is shown is taken for what the store holds
 
 
 async def drive_of(store: ObjectStore) -> bytes | None:
@@ -105,21 +115,30 @@ async def follow(
 ) -> tuple[KeyRing, DriveKeys]:
     """The newest ring that the store shows, and its keys, on a machine that knows a ring and the drive's header.
 
-    Raises StoreTaken when the store is another drive's, RingRolledBack when it shows another past, WrapRevoked when
-    this machine may not open the drive any more, and StoreError.
+    What of these two is damaged in the store is put there anew. Raises StoreTaken when the store is another drive's,
+    RingRolledBack when it shows another past, WrapRevoked when this machine may not open the drive any more, and
+    StoreError.
     """
+    name = str(KeysName(known.head.number))
+    found = header
     try:
         found = await _known(store, DRIVE, header)
-        shown = await _known(store, str(KeysName(known.head.number)), known.encode())
+        shown = await _known(store, name, known.encode())
     except ObjectMissing as error:
+        if found != header:
+            raise say_taken(found) from error
         raise RingRolledBack(
             f"the store has no object {error.name}, which this machine knows to be there: somebody put an older "
             f"state, or another one, into the store, or emptied it; nothing of it is used"
         ) from error
-    if found != header:
+    if found != header and shown != known.encode():  # one of them proves whose store it is
         raise say_taken(found)
     if shown != known.encode():
-        KeyRing.decode(shown).open_after(known, held, wrap_secret)  # refuses
+        if _opens(shown, wrap_secret):
+            KeyRing.decode(shown).open_after(known, held, wrap_secret)  # refuses
+        await _mend(store, name, known.encode(), "key ring")
+    if found != header:
+        await _mend(store, DRIVE, header, "header")
     while True:
         try:
             prove = partial(_next_ring, known=known, held=held, wrap_secret=wrap_secret)
@@ -133,11 +152,43 @@ def _next_ring(body: bytes, known: KeyRing, held: DriveKeys, wrap_secret: bytes)
     return ring, ring.open_after(known, held, wrap_secret)
 
 
+def _opens(shown: bytes, wrap_secret: bytes) -> bool:
+    """Whether it is a ring that somebody with the drive's keys made. What was damaged opens to nobody."""
+    try:
+        KeyRing.decode(shown).open_with_secret(wrap_secret)
+    except WrapRevoked:
+        return True
+    except (KeysError, SealedError):
+        return False
+    return True
+
+
+async def _mend(store: ObjectStore, name: str, body: bytes, what: str) -> None:
+    """Put what this machine knows in the place of damaged bytes: without them nobody could recover the drive."""
+    try:
+        await store.put(name, body)
+        if await _known(store, name, body) != body:
+            raise UploadDamaged(f"{name} is damaged still")
+    except StoreError as error:
+        log.error(
+            "the drive's %s in the store (%s) is damaged and could not be put there anew (%s): this machine works on,"
+            " but no other one could recover the drive. Have the store looked at; then run `hybrid-drive keys rotate`.",
+            what,
+            name,
+            error,
+        )
+    else:
+        log.error(
+            "the drive's %s in the store (%s) was damaged, and was put there anew: look after the store", what, name
+        )
+
+
 async def _known(store: ObjectStore, name: str, body: bytes) -> bytes:
-    """An object that this machine knows; asked for once more if it is missing or another one: a line may have damaged
-    it, a replica be behind.
+    """An object that this machine knows; asked for again if it is missing or another one: a line may have damaged it, a
+    replica be behind.
     """
-    with contextlib.suppress(ObjectMissing):
-        if await store.get(name) == body:
-            return body
+    for _ in range(ASKED - 1):
+        with contextlib.suppress(ObjectMissing):
+            if await store.get(name) == body:
+                return body
     return await store.get(name)

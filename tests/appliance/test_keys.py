@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ from appliance.unlocking import unlock
 from cloud_tier import keyring
 from cloud_tier.clock import Clock
 from cloud_tier.dir_store import open_dir_store
-from cloud_tier.errors import CloudError, RingRolledBack, WrapRevoked
+from cloud_tier.errors import CloudError, RingRolledBack, StoreDenied, WrapRevoked
+from cloud_tier.keyring import KeyRing
 from cloud_tier.kit import Kit, parse_kit
 from cloud_tier.memory_store import MemoryStore
 from cloud_tier.object_store import Page
@@ -415,10 +417,64 @@ async def test_a_ring_of_the_same_number_that_is_another_one_is_refused(
 async def test_another_drives_store_is_refused(drive: StatePlaces, store: MemoryStore, tmp_path: Path) -> None:
     other = MemoryStore()
     opened = Keys.open(drive, Brought())
+    ring, _, _ = KeyRing.create(1)
     await put_header(other, opened.header_bytes[:10] + bytes(16) + opened.header_bytes[26:])
-    await put_ring(other, opened.ring)
+    await put_ring(other, ring)
+    before = dict(other.objects)
     with pytest.raises(CloudError, match="it holds drive 0000"):
         await opened.follow(other)
+    assert other.objects == before
+
+
+@pytest.mark.parametrize("what", ["drive", "keys/"])
+@pytest.mark.parametrize("share", [0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+async def test_what_is_damaged_in_the_store_is_put_there_anew(
+    drive: StatePlaces, store: MemoryStore, what: str, share: float, expected_log: Callable[[str], None]
+) -> None:
+    """Without its header and its ring nobody could recover the drive, whose machine may burn any day."""
+    expected_log("was damaged, and was put there anew")
+    opened = Keys.open(drive, Brought())
+    name = next(name for name in store.objects if name.startswith(what))
+    body = store.objects[name]
+    at = int(share * len(body))
+    store.objects[name] = body[:at] + bytes([body[at] ^ 4]) + body[at + 1 :]
+    await opened.follow(store)
+    assert store.objects[name] == body
+    assert opened.held == Keys.open(drive, Brought()).held
+
+
+async def test_a_damaged_ring_that_the_store_will_not_take_anew_stops_nobody(
+    drive: StatePlaces, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, expected_log: Callable[[str], None]
+) -> None:
+    expected_log("hybrid-drive keys rotate")
+
+    async def put(*_: object, **__: object) -> None:
+        raise StoreDenied("objects here are locked")
+
+    opened = Keys.open(drive, Brought())
+    name = next(name for name in store.objects if name.startswith("keys/"))
+    store.objects[name] = store.objects[name][:-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "put", put)
+        await opened.follow(store)
+    expected_log("was damaged, and was put there anew")
+    await opened.follow(store)
+
+
+async def test_a_line_that_damages_the_ring_again_and_again_accuses_nobody(
+    drive: StatePlaces, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, get, asked = Keys.open(drive, Brought()), store.get, Counter[str]()
+
+    async def damaged(name: str, start: int = 0, length: int | None = None, **options: object) -> bytes:
+        asked[name] += 1
+        body = await get(name, start, length)
+        return body if asked[name] > 2 else body[:-1] + bytes([body[-1] ^ 1])
+
+    monkeypatch.setattr(store, "get", damaged)
+    before = dict(store.objects)
+    await opened.follow(store)
+    assert store.objects == before
 
 
 async def test_a_machine_revoked_elsewhere_follows_no_more(drive: StatePlaces, store: MemoryStore) -> None:

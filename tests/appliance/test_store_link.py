@@ -1,6 +1,7 @@
 """The running drive's line to its store: a start needs none, another past is refused, looking is free."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from appliance.keys import Brought, Keys
 from appliance.leasing import Leasing
 from appliance.making import Wishes, make_drive
 from appliance.places import StatePlaces
-from appliance.store_link import AGAIN_S, START_S, StoreLink, look_once
+from appliance.store_link import AGAIN_S, DAY_S, START_S, StoreLink, look_once
 from cloud_tier.drive_header import DriveHeader
 from cloud_tier.errors import StoreUnavailable
 from cloud_tier.late_store import Late
@@ -95,8 +96,8 @@ async def test_a_start_waits_a_moment_for_the_store_and_then_goes_on(
 async def test_another_drives_store_is_refused_until_the_right_one_is_back(
     opened: Keys, store: MemoryStore, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    right = store.objects[DRIVE]
-    store.objects[DRIVE] = right[:10] + bytes(16) + right[26:]
+    right, store.objects = store.objects, {}
+    store.objects[DRIVE] = right[DRIVE][:10] + bytes(16) + right[DRIVE][26:]
     link = link_to(store, opened)
     with caplog.at_level(logging.ERROR):
         await link.look()
@@ -106,7 +107,7 @@ async def test_another_drives_store_is_refused_until_the_right_one_is_back(
             await trio.sleep(3.5 * AGAIN_S)
             assert not link.followed.is_set()
             assert len(caplog.records) == 1, "said once"
-            store.objects[DRIVE] = right
+            store.objects = right
             with trio.fail_after(BACK_S):
                 await link.followed.wait()
             nursery.cancel_scope.cancel()
@@ -144,3 +145,21 @@ async def test_the_doctor_looks_once_at_the_store_of_a_drive_that_is_stopped(tmp
     (places.store / DRIVE).unlink()
     assert (await look_once(url, header, FakeClock())).state == "refused"
     assert (await look_once(DirUrl(tmp_path / "away"), header, FakeClock())).state == "unreachable"
+
+
+async def test_a_ring_that_rots_while_the_drive_runs_is_whole_again_within_a_day(
+    opened: Keys, store: MemoryStore, autojump_clock: MockClock, expected_log: Callable[[str], None]
+) -> None:
+    expected_log("was damaged, and was put there anew")
+    link = link_to(store, opened)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run)
+        await trio.sleep(60)
+        assert link.followed.is_set()
+        name = next(name for name in store.objects if name.startswith("keys/"))
+        whole = store.objects[name]
+        store.objects[name] = whole[:-1]
+        await trio.sleep(DAY_S + AGAIN_S)
+        nursery.cancel_scope.cancel()
+    assert store.objects[name] == whole
+    assert link.status().state == "reachable"
