@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from appliance.config import SmbConfig
@@ -27,6 +28,7 @@ from vfs.actors import Session
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 4
 _WITHIN_S = 20.0
 
 
@@ -83,11 +85,13 @@ class SmbFiles:
         self._put(self.places.config, smb_conf(self._told, self._door, self.places))
 
     def _list_rights(self) -> None:
-        shares = {share.name for share in self._told.shares if fits_smb(share.name)} | {HOME}
-        for share in sorted(shares - self._listed):
-            if share != HOME or any(user.is_enabled for user in self._told.users):
-                self._run("sharesec", share, f"--replace={SHARE_ACCESS}")
-                self._listed.add(share)
+        shares = {share.name for share in self._told.shares if fits_smb(share.name)}
+        if any(user.is_enabled for user in self._told.users):
+            shares.add(HOME)
+        new = sorted(shares - self._listed)
+        with ThreadPoolExecutor(AT_ONCE) as threads:  # people wait for these programs whenever the core comes back
+            list(threads.map(lambda share: self._run("sharesec", share, f"--replace={SHARE_ACCESS}"), new))
+        self._listed.update(new)
 
     def _is_smbd_there(self) -> bool:
         try:
