@@ -24,7 +24,7 @@ import trio
 from cloud_tier.block_id import block_id
 from cloud_tier.clock import LoopClock
 from cloud_tier.errors import EncodingFailed, StoreError
-from cloud_tier.giving_way import give_way
+from cloud_tier.giving_way import GivingWay
 from cloud_tier.keys import DriveKeys
 from cloud_tier.ledger import Ledger, Unsent
 from cloud_tier.object_names import PackName
@@ -38,7 +38,8 @@ UPLOADS = {Lane.FRESH: 4, Lane.BULK: 3}  # at once; so bulk never has the line f
 YIELD_S = 1.0
 """How long a piece of bulk waits for fresh work on its way: more slowly, a server would take it for dead."""
 OFFERED_BYTES = 32 << 20  # of a lane, handed out by the ledger and not encoded yet
-TURN_BYTES, TURN_BLOCKS = 1 << 20, 64  # encoded in one visit to a thread
+TURN_BYTES, TURN_BLOCKS = 4 << 20, 64  # encoded in one visit to a thread
+LARGE_BYTES = 128 << 10
 FIRST_WAIT_S, LONGEST_WAIT_S = 5.0, 15.0  # between attempts for a pack; work goes on soon after a trouble
 
 
@@ -91,6 +92,7 @@ class Uploader:
             Lane.FRESH: _Pace(lambda: True, self._fresh_sent),
             Lane.BULK: _Pace(lambda: not self._sending[Lane.FRESH], self._fresh_sent),
         }
+        self._give_way = GivingWay()
         self._trouble_since = 0.0
         self._hurries = 0
         self._packs = self._packed_bytes = self._blocks = self._plain_bytes = 0
@@ -146,7 +148,7 @@ class Uploader:
                         self._packer.offer(lane, one, one.size_bytes)
                 began = trio.current_time()
                 is_busy = await self._encode_some()
-                await give_way(trio.current_time() - began)
+                await self._give_way(trio.current_time() - began)
                 for lane in self._due(is_busy):
                     await self._close(lane, nursery)
                 self._progress.unpark_all()
@@ -177,7 +179,7 @@ class Uploader:
         while size < TURN_BYTES and len(batch) < TURN_BLOCKS and (turn := self._packer.next_of(lane)) is not None:
             batch.append(turn.item)
             size += turn.size_bytes
-        found = [(one, data) for one in batch if (data := await self._ledger.read(one.block)) is not None]
+        found = await self._read(batch)
         if not found:
             return True
         pack = self._open.get(lane)
@@ -193,6 +195,21 @@ class Uploader:
         pack.blocks += [one for one, _ in found]
         self._packer.added(lane, pack.writer.size_bytes)
         return True
+
+    async def _read(self, batch: Sequence[Unsent]) -> list[tuple[Unsent, Buffer]]:
+        """Those of them that are still there; large ones several at once, for each is a visit to a thread."""
+        bytes_of: dict[int, Buffer | None] = {}
+
+        async def read(one: Unsent) -> None:
+            bytes_of[one.block] = await self._ledger.read(one.block)
+
+        async with trio.open_nursery() as nursery:
+            for one in batch:
+                if one.size_bytes >= LARGE_BYTES:
+                    nursery.start_soon(read, one)
+                else:
+                    await read(one)
+        return [(one, data) for one in batch if (data := bytes_of[one.block]) is not None]
 
     async def _close(self, lane: Lane, nursery: trio.Nursery) -> None:
         pack = self._open.pop(lane)

@@ -27,7 +27,7 @@ import trio
 from cachefs.blocks import Block
 from cachefs.cache import Cache
 from cachefs.errors import BytesDamaged, StorageFull, UnknownBlock
-from cloud_tier.giving_way import give_way
+from cloud_tier.giving_way import GivingWay
 from vfs.contents import Contents
 from vfs.resting import Resting
 from vfs.seal_pass import Names, Outrun, SealPass
@@ -73,6 +73,7 @@ class Sealing:
         self._pass = SealPass(cache, contents, names, self._open_block, self.damaged)
         self._thread = trio.CapacityLimiter(1)
         self._busy = trio.Lock()
+        self._give_way = GivingWay()
         self._flushes = 0
         self._passed_over: set[int] = set()  # meanwhile: files of which a block was being written
 
@@ -89,7 +90,7 @@ class Sealing:
                 is_pressed = self._cache.budget.is_pressed()
                 if await self.seal_due(self.resting.due_at(began) if is_pressed else began):
                     await trio.sleep(REST_S)
-                    await give_way(trio.current_time() - began)
+                    await self._give_way(trio.current_time() - began)
                     continue
             except (OSError, StorageFull) as error:  # it is asked for again
                 log.warning("files could not be made ready for the cloud, and will be later: %s", error)

@@ -1,40 +1,45 @@
 """Work that nobody waits for has an idle machine to itself, and rests while requests are answered."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from cloud_tier.giving_way import LONGEST_REST_S, RESTS, give_way
+from cloud_tier.giving_way import BUSY_PER_S, LONGEST_REST_S, RESTS, GivingWay, requests
 
-TURN_S = 0.001
-
-
-async def answer_requests(clock: MockClock) -> None:
-    """Turns of the loop that take a millisecond."""
-    while True:
-        clock.jump(TURN_S)
-        await trio.lowlevel.checkpoint()
+WORKED_S = 0.01
 
 
-async def rest_after(worked_s: float, clock: MockClock) -> float:
-    """How long one rests after so much work while requests are answered."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer_requests, clock)
-        await trio.lowlevel.checkpoint()
-        began = trio.current_time()
-        await give_way(worked_s)
-        took = trio.current_time() - began
-        nursery.cancel_scope.cancel()
-    return took
+async def rest_after(worked_s: float, asked_per_s: float, clock: MockClock) -> float:
+    """How long one rests after so much work, during which so much was asked."""
+    give_way = GivingWay()
+    await give_way(0.0)
+    clock.jump(worked_s)
+    requests.count += round(asked_per_s * worked_s)
+    began = trio.current_time()
+    await give_way(worked_s)
+    return trio.current_time() - began
 
 
-async def test_on_an_idle_loop_nobody_rests(mock_clock: MockClock) -> None:
-    await give_way(0.01)
-    assert trio.current_time() == 0
+async def test_on_an_idle_drive_nobody_rests(autojump_clock: MockClock) -> None:
+    assert await rest_after(WORKED_S, 0, autojump_clock) == 0
+    assert await rest_after(1.0, BUSY_PER_S / 2, autojump_clock) == 0
 
 
-async def test_while_requests_are_answered_one_rests_longer_than_one_works(mock_clock: MockClock) -> None:
-    assert RESTS * 0.01 <= await rest_after(0.01, mock_clock) <= RESTS * 0.01 + 10 * TURN_S
+async def test_while_requests_are_answered_one_rests_longer_than_one_works(autojump_clock: MockClock) -> None:
+    assert await rest_after(WORKED_S, 30 * BUSY_PER_S, autojump_clock) == pytest.approx(RESTS * WORKED_S)
 
 
-async def test_no_rest_is_so_long_that_sending_would_stand_still(mock_clock: MockClock) -> None:
-    assert LONGEST_REST_S <= await rest_after(5.0, mock_clock) <= LONGEST_REST_S + 10 * TURN_S
+async def test_no_rest_is_so_long_that_sending_would_stand_still(autojump_clock: MockClock) -> None:
+    assert await rest_after(5.0, 30 * BUSY_PER_S, autojump_clock) == pytest.approx(LONGEST_REST_S)
+
+
+async def test_once_nobody_asks_any_more_one_works_on_at_once(autojump_clock: MockClock) -> None:
+    give_way = GivingWay()
+    await give_way(0.0)
+    requests.count += 1000
+    autojump_clock.jump(WORKED_S)
+    await give_way(WORKED_S)
+    autojump_clock.jump(WORKED_S)
+    began = trio.current_time()
+    await give_way(WORKED_S)
+    assert trio.current_time() == began

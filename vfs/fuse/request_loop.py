@@ -27,6 +27,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from cloud_tier.giving_way import requests
 from vfs.fuse.awake import AwakeProcessors
 
 TURN_S = 0.001  # of requests or polling, then all others have a turn
@@ -78,6 +79,7 @@ class Waiting:
 
     async def wait_readable(self, fd: int) -> None:
         """Return once a request can be read. Raises trio.ClosedResourceError when the session ends."""
+        requests.count += 1
         if self._first:
             self._first.popleft()(fd)
         if not self._is_polling or not await self._poll(fd):
