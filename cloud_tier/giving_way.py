@@ -6,12 +6,15 @@ goes on, at a quarter of its pace. Whoever takes requests counts them here; how 
 the same, were it not that the work itself makes them longer.
 """
 
+import math
+
 import trio
 
 BUSY_PER_S = 100.0
 """Requests. Who clicks through folders makes fewer; who copies, searches or builds makes thousands."""
+LOOK_S, LONGEST_LOOK_S = 0.01, 0.1  # requests are counted over
 RESTS = 3.0
-LONGEST_REST_S = 0.1
+LONGEST_REST_S = 0.5
 
 
 class Requests:
@@ -24,22 +27,31 @@ class Requests:
 requests = Requests()
 
 
+class Meter:
+    """Whether requests follow one another. For any thread, which may see what was so a moment ago."""
+
+    def __init__(self) -> None:
+        self._count, self._looked_s = requests.count, -math.inf
+        self._is_busy = False
+
+    def is_busy(self, now_s: float) -> bool:
+        """Since it was asked before, by the same clock; asked again at once, it says the same."""
+        passed_s = now_s - self._looked_s
+        if passed_s >= LOOK_S:
+            self._is_busy = requests.count - self._count > BUSY_PER_S * min(passed_s, LONGEST_LOOK_S)
+            self._count, self._looked_s = requests.count, now_s
+        return self._is_busy
+
+
 class GivingWay:
     """Of one worker, who calls it after each piece of work."""
 
     def __init__(self) -> None:
-        self._seen = requests.count
-        self._seen_s: float | None = None
+        self._meter = Meter()
 
     async def __call__(self, worked_s: float) -> None:
         """After so much work: let others run, and rest if they are many."""
         for _ in range(2):  # the tasks of a turn run in any order: between these two, everybody has run
             await trio.lowlevel.checkpoint()
-        if self._is_busy(trio.current_time()):
+        if self._meter.is_busy(trio.current_time()):
             await trio.sleep(min(LONGEST_REST_S, RESTS * worked_s))
-
-    def _is_busy(self, now_s: float) -> bool:
-        """Since the call before."""
-        asked, passed_s = requests.count - self._seen, now_s - (self._seen_s if self._seen_s is not None else now_s)
-        self._seen, self._seen_s = requests.count, now_s
-        return asked > BUSY_PER_S * passed_s

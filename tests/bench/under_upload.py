@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.restore_speed import Prober
-from bench.workloads import QUICK, plant, random_write, settle
+from bench.workloads import Sizes, plant, random_write, settle
 from kit.mounted import MountedDrive
 
 MIB = 1 << 20
@@ -60,8 +60,8 @@ def random_write_shares(drive: MountedDrive, place: Path, size: int) -> Iterator
     for _ in range(ROUNDS):
         plant(place)
         drive.run_command("flush", as_json=False)
-        alone = random_write(place, QUICK)
+        alone = random_write(place, Sizes())
         drive.run_command("flush", as_json=False)
         with uploading(drive, size):
-            yield random_write(place, QUICK) / alone
+            yield random_write(place, Sizes()) / alone
         drive.run_command("flush", as_json=False)
