@@ -316,17 +316,19 @@ class ModelFs:
 
     def restore(self, path: list[bytes], name: str, caller: Caller) -> None:
         """Bring one path back; everything brought back is a new inode, what was there is taken apart."""
-        past = self.snapshots[name].root
+        then = past = self.snapshots[name].root
         for step in path:
-            past = _existing(past, past, step)
+            past = _existing(then, past, step)
         new = self._brought_back(past, caller)
         if not path:
             self._replace_root(new, caller)
             return
         folder = self.root
         for step in path[:-1]:
-            folder = _existing(folder, folder, step)
-        _check(folder, folder, path[-1])
+            if not folder.is_folder:
+                raise NotFound  # whatever was below what is a file now
+            folder = _existing(self.root, folder, step)
+        _check(self.root, folder, path[-1])
         place, old = folder.names.get(path[-1], (-1, None))
         if old is not None and old.is_file and new.is_file:
             for parent, other, at in [
