@@ -35,7 +35,7 @@ from cloud_tier.ledger import StoredPack
 from cloud_tier.margins import Margins
 from cloud_tier.object_names import PackName
 from cloud_tier.object_store import Buffer, ObjectStore
-from cloud_tier.pack import Entry, PackId, PackWriter
+from cloud_tier.pack import Entry, Pack, PackId, PackWriter
 from cloud_tier.packer import FULL_BYTES
 
 log = logging.getLogger(__name__)
@@ -217,8 +217,8 @@ class Repacker:
 
     async def _take(self, source: int) -> None:
         living = await self._ledger.living(source)
-        records = [list(group) for _, group in groupby(living, lambda one: one.entry.offset)]
-        for batch in batches(records):
+        # In a thread: of tiny files, tens of thousands lie in one pack.
+        for batch in await trio.to_thread.run_sync(_planned, living, limiter=self._thread):
             blocks = await self._bytes_of(source, batch)
             for begin in range(0, len(blocks), ADDED_BLOCKS):
                 await self._add(source, blocks[begin : begin + ADDED_BLOCKS])
@@ -264,9 +264,7 @@ class Repacker:
         if self._writer is None:
             return
         await self._may_go_on()
-        closed = await trio.to_thread.run_sync(self._writer.close, limiter=self._thread)
-        entries = {entry.block_id: entry for entry in closed.entries}
-        moves = [Moved(block, source, entries[id_]) for block, source, id_ in self._moves]
+        closed, moves = await trio.to_thread.run_sync(_closed, self._writer, self._moves, limiter=self._thread)
         self._writer, self._moves = None, []
         number = await self._ledger.begin(closed.pack_id, closed.generation, self._fence, len(closed.body))
         try:
@@ -276,6 +274,16 @@ class Repacker:
             raise
         await self._ledger.moved(number, moves)
         self.packs += 1
+
+
+def _planned(living: Sequence[Living]) -> list[list[Sequence[Living]]]:
+    return batches([list(group) for _, group in groupby(living, lambda one: one.entry.offset)])
+
+
+def _closed(writer: PackWriter, moves: Sequence[tuple[int, int, BlockId]]) -> tuple[Pack, list[Moved]]:
+    closed = writer.close()
+    entries = {entry.block_id: entry for entry in closed.entries}
+    return closed, [Moved(block, source, entries[id_]) for block, source, id_ in moves]
 
 
 def batches(records: Sequence[Sequence[Living]]) -> list[list[Sequence[Living]]]:

@@ -219,13 +219,12 @@ class Uploader:
         self._packer.closed(lane)
         self._sending[lane] += 1
         try:
-            closed = await trio.to_thread.run_sync(pack.writer.close, limiter=self._thread)
+            closed, blocks = await trio.to_thread.run_sync(_closed, pack, limiter=self._thread)
         except EncodingFailed as error:
             self._sending[lane] -= 1
             await self._encode_anew(pack.blocks, error)
             return
-        entries = {entry.block_id: entry for entry in closed.entries}
-        nursery.start_soon(self._send, lane, closed, [(one, entries[one.block_id]) for one in pack.blocks])
+        nursery.start_soon(self._send, lane, closed, blocks)
 
     async def _encode_anew(self, blocks: Sequence[Unsent], error: EncodingFailed) -> None:
         log.error("%s; what was in that pack is encoded anew. Have this machine's memory checked.", error)
@@ -322,3 +321,10 @@ class _BulkPace(_Pace):
 def _add(writer: PackWriter, blocks: Sequence[tuple[Unsent, Buffer]]) -> None:
     for one, data in blocks:
         writer.add(one.block_id, data)
+
+
+def _closed(pack: _Open) -> tuple[Pack, list[tuple[Unsent, Entry]]]:
+    """For a thread: of tiny files, tens of thousands lie in one pack."""
+    closed = pack.writer.close()
+    entries = {entry.block_id: entry for entry in closed.entries}
+    return closed, [(one, entries[one.block_id]) for one in pack.blocks]

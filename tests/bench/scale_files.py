@@ -196,11 +196,13 @@ def _tidied(served: Served) -> Iterator[Line]:
         for entry in list(os.scandir(served.root / _path(leaf))):
             os.unlink(entry.path)
     served.catch_up()
-    began = time.perf_counter()
+    began, before = time.perf_counter(), served.resident_mib()
     with served.most_resident_mib() as most:
         done = served.control.gc()
     told = f"{done.doomed} packs doomed, {done.repacked} packed anew, in {time.perf_counter() - began:.0f} s"
-    yield Line(f"most memory of the core in a gc after {DELETED_FILES:,} deletions", most[0], "MiB", 256, told)
+    told += f"; the core held {before:.0f} MiB before"
+    claim = f"memory that a gc after {DELETED_FILES:,} deletions takes"
+    yield Line(claim, max(0.0, most[0] - before), "MiB", 256, told)
     yield served.slow_turns_since(turns, "deletions, gc")
 
 
