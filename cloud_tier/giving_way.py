@@ -1,9 +1,9 @@
 """People come first: work that nobody waits for rests while requests are answered.
 
 Sealing and encoding take processors, and the interpreter, from whoever reads and writes. On an idle machine they may
-have all of it. While requests follow one another, each piece of work is followed by a rest of thrice its time: sending
-goes on, at a quarter of its pace. Whoever takes requests counts them here; how long the loop's turns last would tell
-the same, were it not that the work itself makes them longer.
+have all of it. While requests follow one another, or the loop's turns are long, each piece of work is followed by a
+rest of thrice its time: sending goes on, at a quarter of its pace. Whoever takes requests counts them here. Turns are
+long because of this work itself, too: without those rests sealing outruns eviction, and the cache its budget.
 """
 
 import math
@@ -12,6 +12,7 @@ import trio
 
 BUSY_PER_S = 100.0
 """Requests. Who clicks through folders makes fewer; who copies, searches or builds makes thousands."""
+BUSY_TURN_S = 0.0004
 LOOK_S, LONGEST_LOOK_S = 0.01, 0.1  # requests are counted over
 RESTS = 3.0
 LONGEST_REST_S = 0.5
@@ -51,7 +52,9 @@ class GivingWay:
 
     async def __call__(self, worked_s: float) -> None:
         """After so much work: let others run, and rest if they are many."""
+        began = trio.current_time()
         for _ in range(2):  # the tasks of a turn run in any order: between these two, everybody has run
             await trio.lowlevel.checkpoint()
-        if self._meter.is_busy(trio.current_time()):
+        is_long = trio.current_time() - began > BUSY_TURN_S
+        if self._meter.is_busy(trio.current_time()) or is_long:
             await trio.sleep(min(LONGEST_REST_S, RESTS * worked_s))
