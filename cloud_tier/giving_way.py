@@ -15,7 +15,7 @@ BUSY_PER_S = 100.0
 BUSY_TURN_S = 0.0004
 LOOK_S, LONGEST_LOOK_S = 0.01, 0.1  # requests are counted over
 RESTS = 3.0
-LONGEST_REST_S = 0.5
+LONGEST_REST_S = 0.1
 
 
 class Requests:
