@@ -48,16 +48,12 @@ class RowsDamaged(StorageBroken):
 
 
 class BytesDamaged(CacheError):
-    """A page of a block is not what was written.
+    """A page of a block is not what was written. `offset`: where it begins in the block, in bytes."""
 
-    `offset`: where it begins in the block, in bytes. `is_news`: it was not known before.
-    """
-
-    def __init__(self, segment: int, block: int, offset: int, what: str, *, is_news: bool = True) -> None:
+    def __init__(self, segment: int, block: int, offset: int, what: str) -> None:
         super().__init__(f"page {offset // 4096} of block {block} in segment {segment} {what}")
         self.block = block
         self.offset = offset
-        self.is_news = is_news
 
 
 class DatabaseDamaged(CacheError):

@@ -163,11 +163,10 @@ class Places:
         place -= place % PAGE_BYTES
         offset = max(0, place - block.offset)
         page = block.segment.number, place
-        is_news = page not in self.damaged
         if block.block_id is not None:
             self.suspects.add(block.number)
         self.damaged.add(page)
-        return BytesDamaged(block.segment.number, block.number, offset, what, is_news=is_news)
+        return BytesDamaged(block.segment.number, block.number, offset, what)
 
     # --- writing ---
 

@@ -37,25 +37,41 @@ _PAST_NAME = (
 )
 
 
-def report(where: str, offset: int, error: Exception) -> None:
-    """The line in the log: `where` names the file, as far as it has a name."""
-    log.error(
-        "%s is damaged at byte %d: %s. Nobody is given these 4 KiB; all other bytes are good. Save them anew, or"
-        " bring the file back from a backup; `hybrid-drive scrub` looks for more; have the disk looked at.",
-        where,
-        offset,
-        error,
-    )
+class DamageLog:
+    """The lines of the log about damaged pages: one for each, written before whoever met it first hears of the error.
 
+    A page is a block and an offset in it. Who only passes by, as an upload, does not use up the line: it is for those
+    who know whose bytes they wanted.
+    """
 
-async def report_page(past: Past, error: BytesDamaged, snapshots: Sequence[Snapshot]) -> None:
-    """`report`, once, for a page that nobody has asked for: the first file that it is part of."""
-    if error.is_news:
-        end = error.offset + PAGE_BYTES
+    def __init__(self) -> None:
+        self._told: set[tuple[int, int]] = set()
+
+    def is_news(self, page: tuple[int, int]) -> bool:
+        """Whether no line tells of the page yet."""
+        return page not in self._told
+
+    def report(self, where: str, offset: int, page: tuple[int, int], error: Exception) -> None:
+        """The line: `where` names the file, as far as it has a name, `offset` the place in it."""
+        self._told.add(page)
+        log.error(
+            "%s is damaged at byte %d: %s. Nobody is given these 4 KiB; all other bytes are good. Save them anew, or"
+            " bring the file back from a backup; `hybrid-drive scrub` looks for more; have the disk looked at.",
+            where,
+            offset,
+            error,
+        )
+
+    async def report_page(self, past: Past, error: BytesDamaged, snapshots: Sequence[Snapshot]) -> None:
+        """`report` a page that nobody has asked for, under the first file that it is part of."""
+        page, end = (error.block, error.offset), error.offset + PAGE_BYTES
+        if not self.is_news(page):
+            return
         found = await past.study(lambda query: list(hits(query, error.block, error.offset, end, snapshots)))
-        hit = found[0] if found else Hit(None, 0, ())
-        where = os.fsdecode(hit.path) if hit.path is not None else "a file without a name"
-        report(where + (f" as {hit.shown_by[-1]} shows it" if hit.shown_by else ""), hit.offset, error)
+        if self.is_news(page):  # still, after the search
+            hit = found[0] if found else Hit(None, 0, ())
+            where = os.fsdecode(hit.path) if hit.path is not None else "a file without a name"
+            self.report(where + (f" as {hit.shown_by[-1]} shows it" if hit.shown_by else ""), hit.offset, page, error)
 
 
 async def report_lost(past: Past, blocks: Sequence[int], snapshots: Sequence[Snapshot]) -> None:

@@ -25,7 +25,7 @@ from vfs.areas import Areas
 from vfs.attic import Attic
 from vfs.cloud_epochs import CloudEpochs
 from vfs.contents import Contents
-from vfs.damage import report_lost, report_page
+from vfs.damage import DamageLog, report_lost
 from vfs.doors import Doors
 from vfs.epochs import Epochs
 from vfs.files import Files
@@ -97,12 +97,13 @@ class Drive:
         self.namespace = Namespace(database, self.inodes, self.epochs, self.areas)
         resting = Resting(rest) if names is not None else None
         self.files = Files(self.cache, self.contents, self.inodes, self.epochs, resting)
+        self.damage = DamageLog()
         self.sealing: Sealing | None = None
         self.recut: Recut | None = None
         if names is not None and resting is not None:
             self.sealing = Sealing(self.cache, self.contents, names, resting)
             self.recut = Recut(self.cache, self.contents, self.inodes, self.files, names, resting)
-            self.sealing.found_damage = lambda error: report_page(self.past, error, self.snapshots.all())
+            self.sealing.found_damage = lambda error: self.damage.report_page(self.past, error, self.snapshots.all())
         self.snapshots = Snapshots(database, counters, self.epochs, clock)
         self.policies = Policies(database)
         self.pruning = Pruning(database, self.contents, self.inodes)

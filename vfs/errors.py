@@ -118,12 +118,12 @@ class Moved(DataLost):
 
 
 class Damaged(DataLost):
-    """A page of a file is not what was written. `offset`: where in the file; `is_news`: nobody was told before."""
+    """A page of a file is not what was written. `offset`: where in the file; `page`: the block, and where in it."""
 
-    def __init__(self, message: str, offset: int, *, is_news: bool) -> None:
+    def __init__(self, message: str, offset: int, page: tuple[int, int]) -> None:
         super().__init__(message)
         self.offset = offset
-        self.is_news = is_news
+        self.page = page
 
 
 class Refused(VfsError):

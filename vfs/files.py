@@ -301,7 +301,7 @@ def damaged(error: BytesDamaged, pieces: list[Piece]) -> Damaged:
         for piece in pieces
         if piece.block == error.block and piece.offset + piece.length > error.offset
     )
-    return Damaged(str(error), offset, is_news=error.is_news)
+    return Damaged(str(error), offset, (error.block, error.offset))
 
 
 def is_locked(inode: Inode) -> bool:

@@ -41,6 +41,10 @@ def assert_only_the_page_is_refused(path: Path) -> None:
     assert read_pages(path) == shall
 
 
+def complaints(drive: MountedDrive) -> list[str]:
+    return [line for line in (drive.state / "log" / "core.log").read_text().splitlines() if "ERROR" in line]
+
+
 def test_a_damaged_page_is_an_error_with_the_names_of_its_files(own_drive: MountedDrive) -> None:
     (own_drive.mount / "letters").mkdir()
     write_file(own_drive.mount / "letters" / "contract", CONTENT)
@@ -50,9 +54,8 @@ def test_a_damaged_page_is_an_error_with_the_names_of_its_files(own_drive: Mount
     own_drive.start()
     assert_only_the_page_is_refused(own_drive.mount / "letters" / "contract")
     assert_only_the_page_is_refused(own_drive.mount / ".snapshots" / name / "letters" / "contract")
-    complaints = [line for line in (own_drive.state / "log" / "core.log").read_text().splitlines() if "ERROR" in line]
-    assert len(complaints) == 1
-    assert "letters/contract is damaged at byte 409600" in complaints[0]
+    (complaint,) = complaints(own_drive)
+    assert "letters/contract is damaged at byte 409600" in complaint
     assert own_drive.cli("status")["cache"]["damaged_pages"] == 1
     with pytest.raises(CommandFailed) as broken:
         own_drive.run_command("doctor")

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from kit.drive_builder import DriveBuilder
 
 from cachefs.cut import CutPolicy
-from vfs.damage import hits
+from cachefs.errors import BytesDamaged
+from vfs.damage import DamageLog, hits
 from vfs.errors import DataLost
 
 NEVER = CutPolicy(period_s=1e9, max_rows=10**9, max_bytes=1 << 60)
@@ -62,3 +65,22 @@ async def test_damage_is_named_by_files_and_snapshots(tmp_path: Path) -> None:
         gone = {(hit.path, hit.shown_by) for hit in hits(query, block, 8192, 12288, snapshots)}
         assert {path for path, shown in gone if not shown} <= {None}
         assert {name for _, shown in gone for name in shown} == {first.name, second.name, third.name}
+
+
+@pytest.mark.expected_log("document is damaged at byte 4096")
+async def test_a_reader_need_not_wait_for_the_search_of_who_met_the_damage_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sealing looks for the names in a thread; a reader knows them, and has the line before it hears of the error."""
+    log, error = DamageLog(), BytesDamaged(1, 1, 4096, "is not what was written")
+    async with DriveBuilder(tmp_path, policy=NEVER) as built:
+        await built.write("document", OLD)
+        await built.cut()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log.report_page, built.drive.past, error, [])
+            await trio.testing.wait_all_tasks_blocked()
+            page = (error.block, error.offset)
+            assert log.is_news(page)
+            log.report("document", 4096, page, error)
+        assert not log.is_news(page)
+    assert len([line for line in caplog.messages if "is damaged at byte" in line]) == 1

@@ -6,7 +6,7 @@ import stat
 
 import pyfuse3
 
-from vfs.damage import paths_of, report
+from vfs.damage import paths_of
 from vfs.errors import BadHandle, Damaged, DataLost, Moved, ReadOnly, Stale
 from vfs.extents import WINDOW_BYTES, Piece
 from vfs.fuse.attributes import PRIVILEGES, attributes_of, without_privileges
@@ -92,13 +92,13 @@ class FileOperations(Base):
 
     def _report(self, file: OpenFile, error: Damaged) -> None:
         """One line for each page, though the kernel asks for it more than once."""
-        if not error.is_news:
+        if not self.drive.damage.is_news(error.page):
             return
         paths = paths_of(self.drive.database.rows, file.inode.ino)
         where = " = ".join(os.fsdecode(path) for path in paths) or f"file number {file.inode.ino}, which has no name"
         if file.view:
             where += f" as {self.drive.doors.snapshot_of(file.view).name} shows it"
-        report(where, error.offset, error)
+        self.drive.damage.report(where, error.offset, error.page, error)
 
     async def _read_past(self, file: OpenFile, offset: int, length: int) -> bytes | bytearray:
         inode = file.inode
