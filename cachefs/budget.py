@@ -44,6 +44,8 @@ class Budget:
         """Bytes held that a store has as well: they make room when it is needed."""
         self.pinned: Callable[[], int] = lambda: 0
         """Bytes held that a store has as well, and that stay: neither precious nor room."""
+        self.coming_bytes = 0
+        """Of writes that were admitted, and may not have reached the disk yet."""
         self._directory = directory
         self._clock = clock
         self._held = held
@@ -54,13 +56,17 @@ class Budget:
         self._floor = 0
         self._checked_s = float("-inf")
 
+    def held_bytes(self) -> int:
+        """Bytes that the disk gives for segments, or will have given once all that was admitted is written."""
+        return self._held() + self.coming_bytes
+
     def free_bytes(self) -> int:
         """Bytes that can still be accepted, now."""
         self._look()
         evictable = self.evictable()
         left = self._above_floor + evictable
         if self.limit_bytes:
-            kept = self._held() - evictable
+            kept = self.held_bytes() - evictable
             left = min(left, self.limit_bytes - kept)
             if self.has_store:
                 left = min(left, int(self.limit_bytes * PRECIOUS_SHARE) - (kept - self.pinned()))
@@ -103,7 +109,9 @@ class Budget:
         if size_bytes > self._left or self._clock.monotonic_s() - self._checked_s > RECHECK_S:
             self._checked_s = self._clock.monotonic_s()
             free = self._free = self.free_bytes()
-            self._is_low, self._is_short = free < 4 * RECHECK_BYTES, free < SHORT_BYTES
+            self._is_low = free < 4 * RECHECK_BYTES
+            is_full = 0 < self.limit_bytes < self.held_bytes() + 4 * RECHECK_BYTES
+            self._is_short = is_full or free < SHORT_BYTES
             self._left = min(free, max(RECHECK_BYTES, 2 * size_bytes))
 
     def admit(self, size_bytes: int) -> None:
@@ -124,6 +132,6 @@ class Budget:
         return self._is_low
 
     def is_short(self) -> bool:
-        """Whether freed bytes are wanted back at once."""
+        """Whether freed bytes are wanted back at once: little more fits, or what lies here comes up to the limit."""
         self._refresh(0)
         return self._is_short

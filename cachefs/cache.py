@@ -167,20 +167,30 @@ class Cache(Places):
         sent, a copy that is larger than the cache goes on as fast as it does.
         """
         if self.evicting is not None and self.budget.is_short():
-            await self.evicting.make_room(size_bytes)
             delay = self.budget.delay_s(size_bytes)
             if delay:
                 await trio.sleep(delay)
-            if not self.budget.has_room(size_bytes):
+            await self.evicting.make_room(size_bytes)  # last: there is room now, and the caller counts on it at once
+            if not self._has_room(self.evicting, size_bytes):
                 async with self._line:  # first come, first served: or a small write starves behind a copy
                     await self._wait_for_room(self.evicting, size_bytes)
 
+    async def before_copies(self, size_bytes: int) -> None:
+        """Make room in a full cache for what is copied inside of it, as far as that can be done at once: unlike
+        writers, who makes bytes ready to be sent never waits for the store.
+        """
+        if self.evicting is not None and self.budget.is_short():
+            await self.evicting.make_room(size_bytes)
+
     async def _wait_for_room(self, evicting: "Evicting", size_bytes: int) -> None:
-        while not self.budget.has_room(size_bytes) and self.may_get_room():
+        while not self._has_room(evicting, size_bytes) and self.may_get_room():
             if self._stands_s() > LONGEST_WAIT_S:
                 return
             await trio.sleep(LOOK_S)
             await evicting.make_room(size_bytes)
+
+    def _has_room(self, evicting: "Evicting", size_bytes: int) -> bool:
+        return self.budget.has_room(size_bytes) and evicting.has_room(size_bytes)
 
     def _stands_s(self) -> float:
         """How long the store has taken nothing while somebody waited for it: who comes next is not to wait as long."""

@@ -198,7 +198,7 @@ class Cuts:
         await self._wait(self._sync_waiters)
 
     async def wait_cut(self) -> None:
-        """Return once a cut that holds everything done before this call is durable. Raises StorageBroken."""
+        """Return once a cut of all done before is durable, and short space given back. Raises StorageBroken."""
         await self._wait(self._cut_waiters)
 
     async def _wait(self, waiters: list[trio.Event]) -> None:
@@ -254,10 +254,7 @@ class Cuts:
         if self.broken is None:
             self.broken = error if isinstance(error, StorageBroken) else StorageBroken(f"a sync failed: {error}")
             self._wanted.set()  # `run` ends, and with it the core
-        for event in (*self._sync_waiters, *self._cut_waiters):
-            event.set()
-        self._sync_waiters.clear()
-        self._cut_waiters.clear()
+        _tell(self._sync_waiters, self._cut_waiters)
         return self.broken
 
     async def _sync_round(self) -> None:
@@ -276,14 +273,10 @@ class Cuts:
         except BaseException:
             self._sync_waiters.extend(waiters)
             raise
-        for event in waiters:
-            event.set()
+        _tell(waiters)
 
     async def cut(self) -> None:
-        """Make one cut now. Only `run`, and the start and end of the drive when `run` is not running, call this.
-
-        Raises StorageBroken.
-        """
+        """Make one cut now: for `run`, and where it is not running. Raises StorageBroken."""
         cut_waiters, self._cut_waiters = self._cut_waiters, []
         sync_waiters, self._sync_waiters = self._sync_waiters, []
         try:
@@ -297,13 +290,16 @@ class Cuts:
             raise
         self.last_cut_ns = self._clock.now_ns()
         self.durable = self.number
-        for event in (*cut_waiters, *sync_waiters):
-            event.set()
         self._segments.free_queue.made_durable(freed)
-        await trio.to_thread.run_sync(self._tidy, old, limiter=self._syncs.threads)
-        self.when_gathered()
-        if self._segments.free_queue.is_long() or self.is_space_short():
-            await self._reclaiming.run_once()
+        try:
+            is_short = self.is_space_short()
+            _tell(sync_waiters, *([] if is_short else [cut_waiters]))
+            await trio.to_thread.run_sync(self._tidy, old, limiter=self._syncs.threads)
+            self.when_gathered()
+            if is_short or self._segments.free_queue.is_long():
+                await self._reclaiming.run_once()
+        finally:
+            _tell(sync_waiters, cut_waiters)
 
     async def _cut_durably(self) -> tuple[IntentLog | None, list[Freed]]:
         """Steps 1 to 6. Returns the log that the cut makes needless, and the ranges it has freed."""
@@ -394,3 +390,9 @@ class Cuts:
                 intents.close()
         if self._wal_fd >= 0:
             self._disk.close(self._wal_fd)
+
+
+def _tell(*waiting: list[trio.Event]) -> None:
+    for waiters in waiting:
+        while waiters:
+            waiters.pop().set()

@@ -29,6 +29,7 @@ LOOK_S = 1.0
 SAVE_S = 300.0
 FOUND_BLOCKS = 400  # at a start, in one turn: 3 ms
 STEP_BLOCKS = 200  # in one turn of the loop
+MOST_CUTS = 10  # for one who waits: a lease outlives a few; a disk that refuses to take bytes back, all
 
 _MAY_GO = (
     "SELECT residency.block, capacity FROM residency JOIN catalog USING (block) WHERE residency.block > ?"
@@ -195,24 +196,36 @@ class Evicting:
         """
         if not self.fits(size_bytes):
             self._wanted.set()
-        return self._allocated() + size_bytes <= self._limit()
+        return self._is_on_disk(size_bytes)
 
     async def make_room(self, size_bytes: int, *, is_for_spared: bool = False) -> None:
-        """Evict, if with `size_bytes` more too much would lie here; return once what goes is named by no row."""
+        """Evict, if with `size_bytes` more too much would lie here. Returns once what goes is named by no row, and
+        where there would be more than the limit, once the disk has got back what was freed.
+        """
         if self._fresh and self._is_short():
             await self._admit_fresh()
-        if self.fits(size_bytes):
+        if self.fits(size_bytes) and self._is_on_disk(size_bytes):
             return
         async with self._lock:
-            excess = self._used() + size_bytes - int(LOW * self._limit())
-            if excess <= 0:
-                return
-            freed = await self.evict(excess)
-            if freed < excess and self._spared and not is_for_spared:
-                self.end_sparing()
-                freed += await self.evict(excess - freed)
-            if freed:
-                await self._cuts.wait_cut()
+            for _ in range(MOST_CUTS):
+                freed = await self._evict_to(LOW, size_bytes, is_for_spared=is_for_spared)
+                if not freed and (self._is_on_disk(size_bytes) or self._allocated() <= self._used()):
+                    return
+                await self._cuts.wait_cut()  # what was freed may have been less than its places are
+
+    async def _evict_to(self, share: float, size_bytes: int, *, is_for_spared: bool) -> int:
+        if self.fits(size_bytes):
+            return 0
+        excess = self._used() + size_bytes - int(share * self._limit())
+        freed = await self.evict(excess)
+        if freed < excess and self._spared and not is_for_spared:
+            self.end_sparing()
+            freed += await self.evict(excess - freed)
+        return freed
+
+    def _is_on_disk(self, size_bytes: int) -> bool:
+        """Whether the disk can take so many bytes now, within the limit."""
+        return self._allocated() + size_bytes <= self._limit()
 
     async def evict(self, size_bytes: int) -> int:
         """Give up at least so many bytes, if so many may go. Returns how many went."""

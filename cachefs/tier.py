@@ -83,7 +83,7 @@ class Tier:
             policy,
             Recency(cache.state / RECENCY, cache.database, policy),
             self._used_bytes,
-            cache.segments.allocated_bytes,
+            cache.budget.held_bytes,
             cache.budget.most_bytes,
             cache.budget.is_short,
         )
@@ -168,7 +168,7 @@ class Tier:
         return is_sending or self.evicting.is_giving_up or cache.segments.free_queue.waiting_bytes() > 0
 
     def _used_bytes(self) -> int:
-        return self._cache.segments.allocated_bytes() - self._cache.segments.free_queue.waiting_bytes()
+        return self._cache.budget.held_bytes() - self._cache.segments.free_queue.waiting_bytes()
 
     def _dropped(self, block: int) -> None:
         self._cache.catalog.not_unsent(block)

@@ -137,6 +137,14 @@ class Files:
         if self._cache.evicting is not None:
             await self._cache.before_write(len(data))
         self.admit(len(data))
+        self._cache.budget.coming_bytes += len(data)
+        try:
+            await self._write(inode, offset, data, actor_id)
+        finally:
+            self._cache.budget.coming_bytes -= len(data)
+        return len(data)
+
+    async def _write(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:
         if self.cloud_epochs is not None and self.cloud_epochs.must_look(inode):
             await self.cloud_epochs.before_content(inode)
         gate = self._cache.cuts.gate
@@ -150,7 +158,6 @@ class Files:
             self._write_steps_nowait(inode, offset, data, actor_id)
         if self._resting is not None and inode.content is not None:
             self._resting.written(inode.content, trio.current_time())
-        return len(data)
 
     def _write_steps_nowait(self, inode: Inode, offset: int, data: bytes, actor_id: int) -> None:
         done, size = 0, len(data)

@@ -18,8 +18,6 @@ from cachefs.database import Database
 from cloud_tier.object_store import Buffer
 from vfs.repoint import union, used_ranges, without
 
-MOST_RUN_BYTES = 32 << 20
-
 
 class Source(NamedTuple):
     """Bytes [offset, offset + length) of a frozen OPEN block."""
@@ -53,18 +51,21 @@ class Cut(NamedTuple):
     block_id: bytes | None
 
 
-def runs_of(content: int, extents: Iterable[tuple[int, int, Block, int]], taken: set[int]) -> Iterator[Run]:
+def runs_of(
+    content: int, extents: Iterable[tuple[int, int, Block, int]], taken: set[int], most_bytes: int
+) -> Iterator[Run]:
     """The runs of a file. `extents`: (start, length, block, offset) of those that lead to OPEN blocks, by start.
 
     A block is in one run only, also where clones share it: an extent that leads to a block of an earlier run is left
     out. `taken`: the blocks of earlier runs; those of the runs given out are added.
+    `most_bytes`: a run that has as many ends at the next block, and is not whole.
     """
     sources: list[Source] = []
     begun, end, size = 0, -1, 0
     mine: set[int] = set()
     for start, length, block, offset in extents:
         is_known = block.number in mine
-        if sources and (start != end or (size >= MOST_RUN_BYTES and not is_known)):
+        if sources and (start != end or (size >= most_bytes and not is_known)):
             yield Run(content, begun, sources, is_whole=start != end)
             taken |= mine
             mine, sources = set(), []

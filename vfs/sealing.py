@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 PASS_CONTENTS = 16  # a millisecond or two of the loop
 REST_S = 0.003  # after a pass, for whoever waits for the loop
 PASS_BYTES = 8 << 20  # of small files; a long run may have more
+MOST_RUN_BYTES = 32 << 20
+LEAST_RUN_BYTES = 1 << 20
+CACHE_SHARE = 24  # a run is at most this part of the cache: its copies lie there beside it until the next cut
 SWEEP_S = 60.0
 RETRY_S = 5.0
 SWEPT_BLOCKS = 1000
@@ -143,6 +146,7 @@ class Sealing:
             due = self.resting.take_due(now, PASS_CONTENTS)
             if not due:
                 return False
+            await self._cache.before_copies(self._run_bytes())
             lease = self._cache.segments.free_queue.lease()
             try:
                 await self._cache.cuts.gate.wait_open()
@@ -166,6 +170,9 @@ class Sealing:
         for one in due:
             self.resting.again(one)
 
+    def _run_bytes(self) -> int:
+        return min(MOST_RUN_BYTES, max(LEAST_RUN_BYTES, self._cache.budget.most_bytes() // CACHE_SHARE))
+
     # --- 1: freeze ---
 
     @contextmanager
@@ -173,13 +180,13 @@ class Sealing:
         """The blocks of this pass, and all that anything leads to in them, as runs."""
         blocks: dict[int, Block] = {}
         runs: list[Run] = []
-        size = 0
+        size, most = 0, min(PASS_BYTES, self._run_bytes())
         for index, one in enumerate(due):
-            if size >= PASS_BYTES:
+            if size >= most:
                 for rest in due[index:]:
                     self.resting.found(rest)
                 break
-            size += self._gather(one, blocks, runs, PASS_BYTES - size)
+            size += self._gather(one, blocks, runs, most - size)
         try:
             for block in blocks.values():
                 block.is_frozen = True
@@ -210,7 +217,7 @@ class Sealing:
             if self._flushes:
                 self._passed_over.add(one)
         size = 0
-        for run in runs_of(one, still, set(blocks)):
+        for run in runs_of(one, still, set(blocks), self._run_bytes()):
             runs.append(run)
             size += run.length
             blocks.update((source.block.number, source.block) for source in run.sources)

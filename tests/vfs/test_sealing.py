@@ -8,7 +8,6 @@ import pytest
 from kit.damage import flip
 from kit.still_drive import StillDrive, run
 
-import vfs.seal_plan
 from cachefs.errors import BytesDamaged
 from cachefs.scrub import Scrub
 from vfs.seal_pass import SealPass
@@ -194,7 +193,7 @@ def test_long_run_is_sealed_in_stretches_with_the_same_cuts(still: StillDrive, m
     still.do(still.write, "a", data)
     still.seal()
     whole = ids(still)
-    monkeypatch.setattr(vfs.seal_plan, "MOST_RUN_BYTES", 60_000)
+    monkeypatch.setattr("vfs.sealing.MOST_RUN_BYTES", 60_000)
     monkeypatch.setattr("vfs.sealing.PASS_BYTES", 60_000)
     monkeypatch.setattr("vfs.files.MAX_BLOCK_BYTES", 40_000)
     still.do(still.write, "b", data)

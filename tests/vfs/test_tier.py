@@ -263,6 +263,32 @@ async def test_the_cache_keeps_to_its_budget(virtual_time: MockClock, built: Dri
         assert built.drive.cache.segments.allocated_bytes() <= 5 << 20
 
 
+async def test_a_burst_into_a_full_cache_keeps_to_the_budget(
+    virtual_time: MockClock, built: DriveBuilder, store: CountedStore
+) -> None:
+    """What was freed waits for a cut and for leases, and what was admitted is not on the disk yet: both count."""
+    cache, most = built.drive.cache, 0
+    cache.budget.limit_bytes = 4 << 20
+    built.clock.advance(2)
+    for number in range(20):
+        await built.write(f"{number}", noise(number, 200_000))
+        await built.drive.flush()
+    assert cache.segments.allocated_bytes() > 2 << 20
+
+    async def write(name: str) -> None:
+        nonlocal most
+        await built.write(name, noise(1, 80_000))
+        most = max(most, cache.segments.allocated_bytes())
+
+    lease = cache.segments.free_queue.lease()
+    async with trio.open_nursery() as nursery:
+        for number in range(24):
+            nursery.start_soon(write, f"new {number}")
+        await trio.sleep(0.1)
+        cache.segments.free_queue.release(lease)
+    assert most <= 4.5 * (1 << 20)  # sealing may copy a little
+
+
 @pytest.mark.expected_log(r"cloud_tier.uploader: The cloud store cannot be reached")
 async def test_without_a_line_writers_slow_down_and_then_get_no_space(
     virtual_time: MockClock, built: DriveBuilder, store: CountedStore
