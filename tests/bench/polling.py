@@ -27,6 +27,7 @@ from kit.mounted import MountedDrive
 ROUNDS = 5
 SIZES = workloads.Sizes(files=1_000, folders=10)
 IDLE_S = 10.0
+REST_S = 20.0  # before it: what was removed is tidied up, what was written is sealed
 MOST_IDLE_SHARE = 0.01  # of a core: the companion looks for dirty files every five seconds
 FLOORS = {"create": 2.0, "stat": 3.0}
 
@@ -57,6 +58,7 @@ def main() -> int:
         for made in drives.values():
             stack.callback(made.clear_away)
         rounds = [{with_: turn(made, number) for with_, made in drives.items()} for number in range(ROUNDS)]
+        time.sleep(REST_S)
         before = {with_: used_s(made) for with_, made in drives.items()}
         time.sleep(IDLE_S)
         idle = {with_: (used_s(made) - before[with_]) / IDLE_S for with_, made in drives.items()}
