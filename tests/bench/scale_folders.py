@@ -7,11 +7,12 @@ from pathlib import Path
 
 from bench import workloads
 from bench.scale_built import Builder, build
-from bench.scale_served import Served, percentile, probed
+from bench.scale_served import Served, median, percentile, probed
 from bench.scale_table import Line
 
 ENTRIES = 100_000
 FEW = 1_000
+SMALL_RUNS = 9  # one lasts half a second: its median
 
 
 def measure(home: Path) -> Iterator[Line]:
@@ -24,14 +25,18 @@ def measure(home: Path) -> Iterator[Line]:
     build(state, nothing)
     with Served(state, home / "mount") as served:
         waited: list[float] = []
-        with probed(served.root, waited):
-            few = _work(served, FEW)
+        # Not in the root: while the kernel removes a folder of so many names it holds the one above, on ext4 as well.
+        beside = served.root / "beside"
+        beside.mkdir()
+        with probed(beside, waited):
+            runs = [_work(served, FEW) for _ in range(SMALL_RUNS)]
+            few = {what: median([run[what] for run in runs]) for what in runs[0]}
             many = _work(served, ENTRIES)
         for what, rate in many.items():
             told = f"{rate:,.0f} a second, {few[what]:,.0f} in a folder of {FEW:,}"
             yield Line(f"{what}, beside a folder of {FEW:,}", few[what] / rate, "times", 1.5, told)
         told = f"{len(waited):,} stats, p99 {percentile(waited, 0.99):.1f} ms"
-        yield Line("longest stat meanwhile", max(waited), "ms", 50, told)
+        yield Line("longest stat beside it", max(waited), "ms", 50, told)
         yield Line("memory of the core", served.resident_mib(), "MiB", 300)
         yield served.slow_turns_since(0, "all of it")
 

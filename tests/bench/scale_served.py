@@ -1,15 +1,17 @@
 """A drive that was built beforehand, served by a core as in real life, and watched from outside.
 
 What the core holds is its resident memory; how long it was away is counted by itself; how long others wait is asked by
-a thread that looks for names that nobody has.
+a process that looks for names that nobody has.
 """
 
+import json
 import os
 import re
 import signal
 import sqlite3
 import statistics
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +24,7 @@ from kit.mounted import STOP_DEADLINE_S, MountedDrive, await_true
 from appliance.control.client import ControlClient
 from appliance.control.protocol import ControlProblem
 
+PROBER = Path(__file__).with_name("prober.py")
 LISTENS_S = 60.0
 PRUNES_S = 240.0
 SETTLES_S = 120.0
@@ -125,20 +128,13 @@ def timed_ms(call: Any, *arguments: Any) -> float:
 
 @contextmanager
 def probed(place: Path, took_ms: list[float]) -> Iterator[None]:
-    """Meanwhile another thread asks for a name that is not there, every other millisecond, and notes each answer."""
-    ended = threading.Event()
-
-    def ask() -> None:
-        while not ended.wait(0.002):
-            took_ms.append(timed_ms(os.path.lexists, place / f"missing-{os.getpid()}-{time.monotonic_ns()}"))
-
-    prober = threading.Thread(target=ask, daemon=True)
-    prober.start()
+    """Meanwhile a process asks for a name that is not there (`prober`); how long each took is noted at the end."""
+    prober = subprocess.Popen([sys.executable, PROBER, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield
     finally:
-        ended.set()
-        prober.join()
+        told, _ = prober.communicate()
+        took_ms.extend(json.loads(told))
 
 
 def percentile(values: list[float], share: float) -> float:
