@@ -140,8 +140,12 @@ class Packs:
 
     async def living(self, pack: int) -> list[Living]:
         """The blocks of a pack that are needed, in the order in which they lie there."""
-        rows = await self._look(_LIVING, (pack,))
-        return [Living(block, Entry(BlockId(id_), *place), bool(is_held)) for block, id_, *place, is_held in rows]
+
+        def look(reader: apsw.Connection) -> list[Living]:  # of tiny files, tens of thousands lie in one pack
+            rows = rows_of(reader, _LIVING, (pack,))
+            return [Living(block, Entry(BlockId(id_), *place), bool(is_held)) for block, id_, *place, is_held in rows]
+
+        return await self._study(look)
 
     def pack(self, pack: int) -> StoredPack:
         """How to open a pack."""
