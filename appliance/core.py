@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,6 @@ import trio
 from appliance.assemble import open_drive
 from appliance.audit import Audit
 from appliance.config import Config
-from appliance.control.server import serve_control
 from appliance.errors import NoFuse
 from appliance.exit_codes import ExitCode
 from appliance.keys import Keys
@@ -144,6 +143,7 @@ async def _serve(
                 service.people.on_changed(SmbTeller(mount, places, config.smb, link.keys.held.drive_id).tell)
             await nursery.start(service.run)
             audit = Audit(places.audit_log, mount.drive.clock, service.people.name_of)
+            serve_control = await trio.to_thread.run_sync(_control)
             control = partial(serve_control, service, places.control_socket, core_uid=os.geteuid(), tell=audit.write)
             await nursery.start(control)
             log.info("mounted at %s", mount.path)
@@ -160,6 +160,13 @@ async def _serve(
             log.error("the core ends, to start again from what is safe: %s", error)
         code = code or 1
     return code
+
+
+def _control() -> Callable[..., Awaitable[None]]:
+    """The control interface, once people have their files: to import it takes a third of a second."""
+    from appliance.control.server import serve_control
+
+    return serve_control
 
 
 async def _until_unmounted(mount: Mount, scope: trio.CancelScope) -> None:
