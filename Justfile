@@ -9,6 +9,9 @@ two := "-n 2 --dist loadfile"
 # Folders that need a mount or more than a minute; each has a recipe of its own.
 slow := "--ignore=tests/mount --ignore=tests/crash --ignore=tests/conformance --ignore=tests/bench --ignore=tests/tour --ignore=tests/faults --ignore=tests/smb --ignore=tests/fuzz"
 
+# The whole folder, unless an argument names a part of it, as in `./just mount-test tests/mount/test_links.py`.
+unless_named := '[[ " $* " == *" tests/"* ]] || set --'
+
 # What `./just` alone does: list the recipes.
 [private]
 default:
@@ -28,15 +31,15 @@ test-fast *args:
 
 # The control interface under random requests from its own document (half a minute); FUZZ_EXAMPLES=500 for longer
 fuzz *args:
-    {{ python }} -m pytest tests/fuzz "$@"
+    @{{ unless_named }} tests/fuzz "$@"; {{ python }} -m pytest "$@"
 
 # Tests on a real kernel mount; they fail, and never skip, where /dev/fuse or a program is missing
 mount-test *args:
-    {{ python }} -m pytest {{ two }} tests/mount "$@"
+    @{{ unless_named }} tests/mount "$@"; {{ python }} -m pytest {{ two }} "$@"
 
 # A real smbd over a real mount, asked by two clients, as root; installs Samba where it is missing or too old
 smb-test *args: _samba
-    {{ python }} -m pytest tests/smb "$@"
+    @{{ unless_named }} tests/smb "$@"; {{ python }} -m pytest "$@"
 
 [private]
 _samba:
@@ -56,7 +59,7 @@ types:
 
 # Crash tests: simulated power loss and I/O errors, and a few rounds of kill -9
 crash-test *args:
-    {{ python }} -m pytest {{ two }} tests/crash "$@"
+    @{{ unless_named }} tests/crash "$@"; {{ python }} -m pytest {{ two }} "$@"
 
 # Fifty rounds of kill -9 under load on a supervised drive (about ten minutes); `./just crash --rounds 5` for fewer
 crash *args:
