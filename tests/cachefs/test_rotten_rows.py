@@ -71,7 +71,7 @@ async def test_no_flip_in_the_database_is_served(tmp_path: Path) -> None:
             assert await look(state) == shall, f"byte {byte}, bit {bit}"
         except* (CacheError, FileNotFoundError):
             noticed += 1
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=True)  # SQLite may be removing its log: a failed start leaves a connection
     assert noticed > PLACES // 2
 
 
@@ -95,7 +95,7 @@ async def test_no_flip_in_the_log_of_sqlite_takes_back_what_was_durable(tmp_path
             assert await look(state) == shall, f"byte {byte}, bit {bit}"
         except* CacheError:
             noticed += 1
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=True)  # SQLite may be removing its log: a failed start leaves a connection
     assert noticed > PLACES // 2
 
 
@@ -128,7 +128,7 @@ async def test_a_flip_in_the_intent_log_is_told(
             told = [record for record in caplog.records if record.name == "cachefs.intent_log"]
             assert told, f"byte {byte}, bit {bit}"
             assert told[0].levelno in (logging.ERROR, logging.INFO)
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=True)  # SQLite may be removing its log: a failed start leaves a connection
 
 
 def test_a_damaged_page_ends_the_writer_and_only_the_query_of_a_reader(tmp_path: Path) -> None:
