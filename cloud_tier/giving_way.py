@@ -3,7 +3,7 @@
 Sealing and encoding take processors, and the interpreter, from whoever reads and writes. On an idle machine they may
 have all of it. While requests follow one another, or the loop's turns are long, each piece of work is followed by a
 rest of thrice its time: sending goes on, at a quarter of its pace. Whoever takes requests counts them here. Turns are
-long because of this work itself, too: without those rests sealing outruns eviction, and the cache its budget.
+long because of this work itself, too: it leaves room for a first request, which nobody has counted yet.
 """
 
 import math
