@@ -63,6 +63,10 @@ class Pack:
     body: memoryview
     entries: Sequence[Entry]
 
+    def by_id(self) -> dict[BlockId, Entry]:
+        """Its entries. For a thread: of tiny files, tens of thousands lie in one pack."""
+        return {entry.block_id: entry for entry in self.entries}
+
 
 class PackWriter:
     """Encodes one pack. For one thread at a time; the work is done in C that lets go of the GIL."""

@@ -282,7 +282,7 @@ def _planned(living: Sequence[Living]) -> list[list[Sequence[Living]]]:
 
 def _closed(writer: PackWriter, moves: Sequence[tuple[int, int, BlockId]]) -> tuple[Pack, list[Moved]]:
     closed = writer.close()
-    entries = {entry.block_id: entry for entry in closed.entries}
+    entries = closed.by_id()
     return closed, [Moved(block, source, entries[id_]) for block, source, id_ in moves]
 
 

@@ -324,7 +324,6 @@ def _add(writer: PackWriter, blocks: Sequence[tuple[Unsent, Buffer]]) -> None:
 
 
 def _closed(pack: _Open) -> tuple[Pack, list[tuple[Unsent, Entry]]]:
-    """For a thread: of tiny files, tens of thousands lie in one pack."""
     closed = pack.writer.close()
-    entries = {entry.block_id: entry for entry in closed.entries}
+    entries = closed.by_id()
     return closed, [(one, entries[one.block_id]) for one in pack.blocks]
